@@ -1,0 +1,172 @@
+"""The child process in the deploy environment that drives Pulumi's Automation API.
+
+It reads one request (a line of JSON) from standard input and writes JSON lines to standard output: events while Pulumi
+works, and a last line with the result or the error. `deploy` is the only action that asks back: after its preview it
+waits for a line `go` or `stop`. Secrets come in the environment, never in the arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from pulumi import automation
+from pulumi.automation import errors
+
+from toolkit import stackconfig
+
+Emit = Callable[[dict[str, Any]], None]
+Go = Callable[[], bool]
+
+
+def main(stdin: TextIO, stdout: TextIO) -> int:
+    """Carry out the request on `stdin`; 0 when it went through, 1 when the last line is an error."""
+
+    def emit(event: dict[str, Any]) -> None:
+        stdout.write(json.dumps(event) + "\n")
+        stdout.flush()
+
+    request = json.loads(stdin.readline())
+    try:
+        result = ACTIONS[request["action"]](request, emit, lambda: stdin.readline().strip() == "go")
+    except errors.ConcurrentUpdateError as error:
+        emit({"event": "error", "kind": "locked", "text": str(error)})
+    except errors.StackNotFoundError as error:
+        emit({"event": "error", "kind": "no-stack", "text": str(error)})
+    except errors.CommandError as error:
+        emit({"event": "error", "kind": "pulumi", "text": str(error)})
+    except automation.InvalidVersionError as error:
+        emit({"event": "error", "kind": "version", "text": str(error)})
+    else:
+        emit({"event": "result", **result})
+        return 0
+    return 1
+
+
+def _stack(request: dict[str, Any], *, create: bool) -> automation.Stack:
+    from toolkit.program import declare
+
+    inputs = stackconfig.from_json(request["inputs"]) if request.get("inputs") else None
+
+    def program() -> None:
+        if inputs is not None:
+            declare(inputs)
+
+    work = Path(request["work_dir"])
+    work.mkdir(parents=True, exist_ok=True)
+    workspace = automation.LocalWorkspace(
+        work_dir=str(work),
+        program=program,
+        project_settings=automation.ProjectSettings(
+            name=stackconfig.PROJECT, runtime="python", main=request["program_dir"]
+        ),
+        pulumi_command=automation.PulumiCommand(root=request["pulumi_root"]),
+    )
+    name = request["stack"]
+    return automation.Stack.create_or_select(name, workspace) if create else automation.Stack.select(name, workspace)
+
+
+def _preview(request: dict[str, Any], emit: Emit, _go: Go) -> dict[str, Any]:
+    return {"changes": _plan(_stack(request, create=True), emit)}
+
+
+def _deploy(request: dict[str, Any], emit: Emit, go: Go) -> dict[str, Any]:
+    """Preview, ask, and carry out; without a change there is nothing to ask and nothing to carry out."""
+    stack = _stack(request, create=True)
+    planned = _plan(stack, emit)
+    if not any(count for kind, count in planned.items() if kind != "same"):
+        outputs = _values(stack.outputs())
+        if outputs:
+            return {"changes": planned, "outputs": outputs}
+    emit({"event": "preview", "changes": planned})
+    if not go():
+        return {"changes": {}, "stopped": True}
+    emit({"event": "up"})
+    result = stack.up(on_event=lambda event: _on_event(event, emit), suppress_progress=True, show_secrets=False)
+    return {"changes": _counts(result.summary.resource_changes or {}), "outputs": _values(result.outputs)}
+
+
+def _destroy(request: dict[str, Any], emit: Emit, _go: Go) -> dict[str, Any]:
+    stack = _stack(request, create=False)
+    result = stack.destroy(on_event=lambda event: _on_event(event, emit), suppress_progress=True, remove=True)
+    return {"changes": _counts(result.summary.resource_changes or {})}
+
+
+def _describe(request: dict[str, Any], _emit: Emit, _go: Go) -> dict[str, Any]:
+    """Give what the state holds: outputs and resources."""
+    stack = _stack(request, create=False)
+    deployment = stack.export_stack().deployment or {}
+    resources = deployment.get("resources", [])
+    root = next((found for found in resources if found["type"] == "pulumi:pulumi:Stack"), {})
+    return {
+        "outputs": root.get("outputs", {}),
+        "resources": [
+            {"type": found["type"].rsplit(":", 1)[-1], "id": found.get("id", ""), "name": _name(found)}
+            for found in resources
+            if found.get("custom") and not found["type"].startswith("pulumi:")
+        ],
+    }
+
+
+def _cancel(request: dict[str, Any], _emit: Emit, _go: Go) -> dict[str, Any]:
+    _stack(request, create=False).cancel()
+    return {}
+
+
+ACTIONS: dict[str, Callable[[dict[str, Any], Emit, Go], dict[str, Any]]] = {
+    "preview": _preview,
+    "deploy": _deploy,
+    "destroy": _destroy,
+    "describe": _describe,
+    "cancel": _cancel,
+}
+
+
+def _plan(stack: automation.Stack, emit: Emit) -> dict[str, int]:
+    result = stack.preview(on_event=lambda event: _on_event(event, emit), suppress_progress=True)
+    return _counts(result.change_summary)
+
+
+def _name(resource: dict[str, Any]) -> str:
+    """The name on the platform, else the one in the program."""
+    return str(resource.get("outputs", {}).get("name") or resource["urn"].rsplit("::", 1)[-1])
+
+
+def _values(outputs: automation.OutputMap) -> dict[str, Any]:
+    return {name: value.value for name, value in outputs.items()}
+
+
+def _counts(changes: Any) -> dict[str, int]:
+    return {str(getattr(kind, "value", kind)): int(count) for kind, count in dict(changes).items()}
+
+
+def _on_event(event: Any, emit: Emit) -> None:
+    """Turn an engine event into one of our lines; what people need not see is left out."""
+    now = {"at": round(time.time(), 3)}
+    if event.resource_pre_event:
+        emit({"event": "start", **_step(event.resource_pre_event.metadata), **now})
+    elif event.res_outputs_event:
+        emit({"event": "done", **_step(event.res_outputs_event.metadata), **now})
+    elif event.res_op_failed_event:
+        emit({"event": "failed", **_step(event.res_op_failed_event.metadata), **now})
+    elif event.diagnostic_event and event.diagnostic_event.severity in {"error", "warning"}:
+        found = event.diagnostic_event
+        emit({"event": "diagnostic", "severity": found.severity, "urn": found.urn or "", "text": found.message, **now})
+
+
+def _step(metadata: Any) -> dict[str, Any]:
+    return {
+        "op": str(getattr(metadata.op, "value", metadata.op)),
+        "type": metadata.type,
+        "name": metadata.urn.rsplit("::", 1)[-1],
+        "diffs": list(metadata.diffs or []),
+        "keys": list(metadata.keys or []),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.stdin, sys.stdout))

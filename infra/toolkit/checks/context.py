@@ -1,0 +1,68 @@
+"""What the checks look at. It is filled as a smoke test goes on; a check reads, and asks the running app at most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from toolkit.container import ContainerState, Listener, StopResult
+from toolkit.crawl import CrawlResult, Response
+from toolkit.settings import Secret
+from toolkit.source import StagedSource
+
+PORT = 8080
+
+
+class App(Protocol):
+    """What checks may ask of the container (`toolkit.container.RunningApp`)."""
+
+    def exec(self, argv: list[str]) -> tuple[int, str]:
+        """Run a command in the container."""
+        ...
+
+
+@dataclass(frozen=True)
+class Waited:
+    """How waiting for the first answer on port 8080 ended.
+
+    `response` is the last answer to the probe (None: there was none), `state` and `listeners` what was seen then.
+    """
+
+    response: Response | None
+    seconds: float
+    state: ContainerState
+    listeners: tuple[Listener, ...] = ()
+    accepted: bool = False  # somebody took the connection, though no answer came
+
+
+@dataclass(frozen=True)
+class Context:
+    """A release under test: what is shipped, how it runs, and what was seen so far."""
+
+    staged: StagedSource
+    build_log: tuple[str, ...]
+    mode: str  # "strip" or "keep"
+    prefix: str  # public path, with a slash at both ends
+    probe_path: str
+    patience: float
+    memory: int
+    full_token: Secret | None
+    restricted_token: Secret
+    ships_env: bool
+    app: App
+    waited: Waited
+    environment: Mapping[str, str] | None = None  # of the process that owns port 8080
+    crawled: CrawlResult | None = None
+    dotenv: Response | None = None  # the answer to GET .env below the prefix
+    logs: tuple[str, ...] = ()
+    state: ContainerState | None = None  # after all requests, before the stop
+    stopped: StopResult | None = None
+    left_behind: tuple[str, ...] = ()
+
+    def text_of(self, path: str) -> str:
+        """Give the text of a shipped file; nothing when it is not shipped."""
+        for file in self.staged.files:
+            if file.path == path:
+                return file.local.read_text(encoding="utf-8", errors="replace")
+        return ""

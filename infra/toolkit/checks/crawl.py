@@ -1,0 +1,63 @@
+"""Crawl: what else the pages lead to: links, other hosts, and how far the crawl went."""
+
+from __future__ import annotations
+
+from toolkit.checks.context import Context
+from toolkit.checks.origin import places
+from toolkit.crawl import Finding, Problem
+from toolkit.references.model import Kind
+from toolkit.report import Check, failed, passed, skipped, warned
+
+_NOT_UP = "the app did not come up"
+
+
+def links(context: Context) -> Check:
+    """In-app links and the data files that scripts fetch lead somewhere."""
+    if context.crawled is None:
+        return skipped("crawl.links", _NOT_UP)
+    dead = context.crawled.of(Problem.DEAD_LINK)
+    if dead:
+        return warned(
+            "crawl.links",
+            f"{len(dead)} links lead nowhere, first {dead[0].message}" if len(dead) > 1 else dead[0].message,
+            evidence=[f"{finding.named_by[0]}  {finding.literal}" for finding in dead[:10]],
+            hint="Correct the link, or answer its path.",
+        )
+    return passed("crawl.links", "every link that was followed leads somewhere")
+
+
+def hosts(context: Context) -> Check:
+    """Browsers can reach the other hosts that the pages name, from an https page (they are not requested here)."""
+    crawled = context.crawled
+    if crawled is None:
+        return skipped("crawl.hosts", _NOT_UP)
+    found = [f for f in crawled.of(Problem.LOOPBACK, Problem.INSECURE)]
+    broken = [finding for finding in found if finding.kind not in (Kind.LINK, Kind.PAGE)]
+    if broken:
+        first = broken[0]
+        more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+        return failed(
+            "crawl.hosts",
+            first.message[:1].upper() + first.message[1:] + more,
+            evidence=[*_named(broken), *(f"{place}  {first.literal}" for place in places(context, first))],
+            hint="Use a relative URL (./api/…)." if first.problem is Problem.LOOPBACK else "Use https: or wss:.",
+        )
+    if found:
+        return warned("crawl.hosts", found[0].message, evidence=_named(found), hint="Is this link meant for visitors?")
+    named = [f"{host} ({place})" for host, place in sorted(crawled.hosts.items())]
+    title = f"{len(named)} other hosts are named" if named else "no other host is named"
+    return passed("crawl.hosts", title, evidence=named[:20])
+
+
+def _named(findings: list[Finding]) -> list[str]:
+    return [f"{finding.named_by[0]}  {finding.literal}" for finding in findings[:10]]
+
+
+def complete(context: Context) -> Check:
+    """The crawl came to its end."""
+    if context.crawled is None:
+        return skipped("crawl.complete", _NOT_UP)
+    limits = context.crawled.of(Problem.LIMIT)
+    if limits:
+        return warned("crawl.complete", limits[0].message, hint="Is there a page that makes up new URLs forever?")
+    return passed("crawl.complete", f"{len(context.crawled.answers)} URLs were asked")

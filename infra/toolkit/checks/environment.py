@@ -1,0 +1,182 @@
+"""Environment: does the serving process hold the full token, and does it keep it to itself?"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from toolkit.checks.context import Context
+from toolkit.report import Check, failed, passed, skipped, warned
+from toolkit.settings import Secret
+
+KEY = "DATAROBOT_API_TOKEN"
+START = "start-app.sh"
+LOAD_HINT = "Load .env in start-app.sh before the server starts:  set -a; . ./.env; set +a"
+_LOADED_BY_CODE = re.compile(r"(?:Bun\.file|readFile|loadEnvFile|dotenv)[^\n]{0,120}(?:\.env\b|override)")
+_SHOWN_PART = 10  # this many first characters of a token in a log are enough to call it leaked
+
+
+def token(context: Context) -> Check:
+    """The process that owns port 8080 holds the full token from `.env`, not the platform's restricted one."""
+    check = "environment.token"
+    if context.full_token is None or not context.full_token.reveal():
+        return skipped(check, "no full token is configured (DATAROBOT_API_TOKEN in .env)")
+    if context.waited.response is None:
+        return skipped(check, "the app did not come up")
+    if not context.ships_env:
+        return failed(
+            check,
+            "The app ships no .env: it would run with the platform's restricted token",
+            "The platform puts a token into the environment that may not read use cases or notebooks.",
+            hint="Let RUNTIME_ENV be `generated`.",
+        )
+    if not context.environment:
+        return warned(check, "The environment of the serving process cannot be read", hint=LOAD_HINT)
+    value = context.environment.get(KEY)
+    if value is not None and _same(value, context.full_token):
+        return passed(check, "the serving process holds the full token")
+    if value is None:
+        return failed(check, f"The serving process has no {KEY}", "Something unsets it before the server starts.",
+                      evidence=_lines(context, KEY, "env -i", "unset"), hint=LOAD_HINT)  # fmt: skip
+    if value == "":
+        return failed(check, f"{KEY} is empty in the serving process", "An empty value replaced the platform's token.",
+                      evidence=_lines(context, KEY), hint=LOAD_HINT)  # fmt: skip
+    if _same(value, context.restricted_token):
+        return _restricted(context)
+    if _same(value.strip().strip("'\""), context.full_token):
+        return failed(check, f"{KEY} has quotes or blanks around it in the serving process",
+                      "The shell or the program that reads .env takes them as part of the value.",
+                      evidence=_lines(context, ".env"), hint=LOAD_HINT)  # fmt: skip
+    return failed(check, f"{KEY} is neither the full token nor the restricted one in the serving process",
+                  "Something sets it to another value after .env was loaded.",
+                  evidence=_lines(context, KEY), hint=LOAD_HINT)  # fmt: skip
+
+
+def _restricted(context: Context) -> Check:
+    """Say why the restricted token is still there."""
+    check = "environment.token"
+    script = _without_comments(context.text_of(START))
+    if ".env" not in script and (code := _loading_code(context)):
+        return warned(
+            check,
+            "The code of the app loads .env itself: which token it uses cannot be seen from outside",
+            "The process was started with the platform's restricted token.",
+            evidence=[code],
+            hint=LOAD_HINT,
+        )
+    cause, where = _cause(script)
+    return failed(
+        check,
+        f"The app runs with the platform's restricted token: {cause}",
+        "The restricted token may not read use cases or notebooks; the full one is in .env.",
+        evidence=_lines(context, where) if where else [START],
+        hint=LOAD_HINT,
+    )
+
+
+def _cause(script: str) -> tuple[str, str]:
+    """Read in start-app.sh why `.env` did not win; gives the cause and the text that shows where."""
+    shell = script.split("\n", 1)[0]
+    plain_sh = re.search(r"/(?:sh|dash|ash)\b", shell) is not None
+    if ".env" not in script:
+        return "start-app.sh does not load .env", ""
+    if "--env-file" in script:
+        return "--env-file does not replace a variable that is set already", "--env-file"
+    if plain_sh and re.search(r"(?m)^\s*source\s", script):
+        return "`source` does not exist in sh", "source "
+    if plain_sh and re.search(r"(?m)(?:^|[\s;&(])\.\s+\.env\b", script):
+        return "`. .env` searches PATH, not this folder; write `. ./.env`", ". .env"
+    if re.search(r"\(\s*(?:set -a\s*[;&\n]+\s*)?(?:\.|source)\s+\S*\.env[^)]*\)", script):
+        return ".env is loaded in a subshell, which the server does not see", ".env"
+    loaded = re.search(r"(?:^|[\s;&(])(?:\.|source)\s+\S*\.env\b", script)
+    if loaded and re.search(r"(?m)^\s*(?:exec\s+)?(?:bun|node|npm|npx|bunx)\b", script[: loaded.start()]):
+        return ".env is loaded after the server was started", ".env"
+    if loaded and re.search(rf"{KEY}=", script[loaded.end() :]):
+        return "start-app.sh sets it again after it loaded .env", f"{KEY}="
+    return "start-app.sh mentions .env, but does not load it into the server's environment", ".env"
+
+
+def _without_comments(script: str) -> str:
+    """The script without comment lines, but with its first line."""
+    first, _, rest = script.partition("\n")
+    return "\n".join([first, *(line for line in rest.split("\n") if not line.lstrip().startswith("#"))])
+
+
+def _loading_code(context: Context) -> str:
+    for file in context.staged.files:
+        if file.path.endswith((".ts", ".js", ".mjs", ".tsx", ".cjs", ".mts")) and file.local.stat().st_size < 2**20:
+            for number, line in enumerate(file.local.read_text("utf-8", "replace").split("\n"), 1):
+                if _LOADED_BY_CODE.search(line):
+                    return f"{file.path}:{number}"
+    return ""
+
+
+def _lines(context: Context, *needles: str) -> list[str]:
+    """`start-app.sh:line` of the lines that hold one of `needles`; never their text, which may hold a secret."""
+    lines = context.text_of(START).split("\n")
+    found = [f"{START}:{n}" for n, line in enumerate(lines, 1) if any(needle in line for needle in needles)]
+    return found or [START]
+
+
+def _same(value: str, secret: Secret) -> bool:
+    return hmac.compare_digest(value.encode("utf-8", "surrogateescape"), secret.reveal().encode())
+
+
+def leaks(context: Context) -> Check:
+    """No part of a token is in the log or in anything that the app serves."""
+    tokens = [t for t in (context.full_token, context.restricted_token) if t is not None and len(t.reveal()) >= 8]
+    needles = [needle for t in tokens for needle in marks_of(t.reveal())]
+    if not needles:
+        return skipped("environment.leaks", "no token to look for")
+    places = [f"log line {n}" for n, line in enumerate(context.logs, 1) if _holds(line.encode(), needles)]
+    logged = len(places)
+    for path, body in context.crawled.bodies.items() if context.crawled else ():
+        if _holds(body, needles):
+            lines = body.split(b"\n")
+            first = next((n for n, line in enumerate(lines, 1) if _holds(line, needles)), 1)
+            places.append(f"./{path}:{first}")
+    if places:
+        where = "its log" if logged == len(places) else "what it serves" if not logged else "its log and what it serves"
+        return failed(
+            "environment.leaks",
+            f"The app shows a token, or the beginning of one, in {where}",
+            "Whoever reads it can act as the owner of the token.",
+            evidence=places[:10],
+            hint="Do not print tokens, not even in part, and keep them out of everything that is sent to browsers.",
+        )
+    return passed("environment.leaks", "no token in the log or in what is served")
+
+
+def marks_of(value: str) -> list[bytes]:
+    """What betrays a token: its beginning, and its base64 at each of the three alignments."""
+    found = {value[:_SHOWN_PART].encode(), quote(value, safe="")[:_SHOWN_PART].encode()}
+    if len(value) >= 12:
+        for shift in range(3):
+            encoded = base64.b64encode(b"\0" * shift + value.encode()).decode()
+            found.add(encoded[4 if shift else 0 :].rstrip("=")[:-1].encode())
+    return sorted(found)
+
+
+def _holds(text: bytes, needles: Iterable[bytes]) -> bool:
+    return any(needle in text for needle in needles)
+
+
+def private(context: Context) -> Check:
+    """`.env` cannot be downloaded through the server."""
+    check = "environment.private"
+    if context.dotenv is None:
+        return skipped(check, "the app did not come up")
+    body = context.dotenv.body
+    secret = context.full_token is not None and _holds(body, marks_of(context.full_token.reveal()))
+    if context.dotenv.status == 200 and (secret or re.search(rb"(?m)^\s*(?:export )?DATAROBOT_\w+=", body)):
+        return failed(
+            check,
+            "The server hands out .env, with the token in it, to every visitor",
+            "GET ./.env is answered with 200 and the file.",
+            evidence=["./.env"],
+            hint="Serve only the folder with the built files (dist), never the app's own folder.",
+        )
+    return passed(check, ".env cannot be downloaded")

@@ -1,0 +1,33 @@
+"""Life cycle: does the app stop when it is told to, and is nothing left behind?"""
+
+from __future__ import annotations
+
+from toolkit.checks.context import Context
+from toolkit.report import Check, failed, passed, skipped, warned
+
+
+def sigterm(context: Context) -> Check:
+    """The platform sends SIGTERM before it replaces the app, and kills it after the grace period."""
+    if context.stopped is None:
+        return skipped("lifecycle.sigterm", "the app had stopped before")
+    if context.stopped.killed:
+        return warned(
+            "lifecycle.sigterm",
+            f"The app ignores SIGTERM and was killed after {context.stopped.seconds:.0f} s",
+            "Requests that are under way break off, and every new version takes that much longer to come up.",
+            evidence=["start-app.sh"],
+            hint="End start-app.sh with `exec` of the server, which needs process.on('SIGTERM', () => process.exit(0)).",
+        )
+    return passed("lifecycle.sigterm", f"stops {context.stopped.seconds:.1f} s after SIGTERM")
+
+
+def left_behind(context: Context) -> Check:
+    """The test removed everything that it started."""
+    if context.left_behind:
+        return failed(
+            "lifecycle.left-behind",
+            f"{len(context.left_behind)} containers of this test could not be removed",
+            evidence=context.left_behind,
+            hint="Remove them by hand: docker rm --force NAME",
+        )
+    return passed("lifecycle.left-behind", "nothing is left behind")

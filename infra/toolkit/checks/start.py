@@ -1,0 +1,133 @@
+"""Start: does the app come up, where the platform looks for it, and does it stay up?"""
+
+from __future__ import annotations
+
+from toolkit.checks.context import PORT, Context
+from toolkit.container import ContainerState, Listener
+from toolkit.report import Check, failed, passed, skipped
+
+_SIGNALS = {129: "SIGHUP", 130: "SIGINT", 131: "SIGQUIT", 132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE"}
+_SIGNALS |= {137: "SIGKILL", 139: "SIGSEGV", 141: "SIGPIPE", 143: "SIGTERM"}
+_ANY = ("0.0.0.0", "::")
+_LOG_LINES = 12
+
+
+def listens(context: Context) -> Check:
+    """Something answers HTTP on port 8080 of every address of the container."""
+    waited = context.waited
+    if waited.response is not None:
+        return passed("start.listens", f"answers on port {PORT} after {waited.seconds:.1f} s")
+    if not waited.state.running:
+        return _exited(context)
+    right = [listener for listener in waited.listeners if listener.port == PORT and listener.address in _ANY]
+    if right or (waited.accepted and not waited.listeners):
+        return failed(
+            "start.listens",
+            f"The app accepts connections on port {PORT} but does not answer",
+            f"GET {context.probe_path} got no answer within {waited.seconds:.0f} s.",
+            evidence=[*map(_shown, right), *context.logs[-_LOG_LINES:]],
+            hint="Look for a handler that never finishes, or for work that blocks the server at start.",
+        )
+    if waited.listeners:
+        return _elsewhere(context)
+    return failed(
+        "start.listens",
+        f"The app does not listen on any port after {waited.seconds:.0f} s",
+        f"Expected 0.0.0.0:{PORT}; its processes run, but no TCP port is open.",
+        evidence=context.logs[-_LOG_LINES:],
+        hint="Does start-app.sh start the server? Long work (install, build) belongs into build-app.sh.",
+    )
+
+
+def _exited(context: Context) -> Check:
+    state, seconds = context.waited.state, context.waited.seconds
+    shown = _last(context.logs)
+    if state.oom_killed:
+        return failed(
+            "start.listens",
+            f"The app ran out of memory and was killed after {seconds:.1f} s",
+            f"The bundle gives it {context.memory // 2**20} MB.",
+            evidence=context.logs[-_LOG_LINES:],
+            hint="Choose a larger bundle with APP_BUNDLE, or let the app need less memory.",
+        )
+    return failed(
+        "start.listens",
+        f"The app exited {how(state)} after {seconds:.1f} s" + (f": {shown}" if shown else ""),
+        "Expected a process that goes on running and serves.",
+        evidence=context.logs[-_LOG_LINES:],
+        hint="The last lines of its log are above; start-app.sh must end with `exec` of the server."
+        if state.exit_code == 0
+        else "Correct what the last lines of its log say.",
+    )
+
+
+def _elsewhere(context: Context) -> Check:
+    listeners = context.waited.listeners
+    same_port = [listener for listener in listeners if listener.port == PORT]
+    shown = same_port or list(listeners)
+    found = ", ".join(f"{listener.address}:{listener.port}" for listener in shown[:3])
+    if same_port:
+        title = f"The app listens on {found} only, where nobody outside the container reaches it"
+        hint = "Bind 0.0.0.0, for example Bun.serve({ hostname: '0.0.0.0', port: 8080 })."
+    else:
+        title = f"The app listens on {found} instead of port {PORT}"
+        hint = f"Listen on port {PORT}: use process.env.PORT with {PORT} as the default."
+    return failed(
+        "start.listens",
+        title,
+        f"Expected 0.0.0.0:{PORT}.",
+        evidence=[*map(_shown, listeners[:5]), *context.logs[-5:]],
+        hint=hint,
+    )
+
+
+def _shown(listener: Listener) -> str:
+    owner = f"process {listener.pid}: {listener.command[:100]}" if listener.pid else "process unknown"
+    return f"{listener.address}:{listener.port} ({owner})"
+
+
+def how(state: ContainerState) -> str:
+    """Put the end of a container into words."""
+    if state.exit_code in _SIGNALS:
+        return f"by {_SIGNALS[state.exit_code]} (exit code {state.exit_code})"
+    meanings = {126: " (not executable)", 127: " (command not found)"}
+    return f"with code {state.exit_code}{meanings.get(state.exit_code, '')}"
+
+
+def _last(logs: tuple[str, ...]) -> str:
+    """The line of the log that most likely says why: the last one that speaks of an error, else the last one."""
+    lines = [line.strip() for line in logs if line.strip()]
+    errors = [line for line in lines if "error" in line.lower() or "not found" in line.lower()]
+    return (errors or lines or [""])[-1][:160]
+
+
+def probe(context: Context) -> Check:
+    """Kubernetes asks with its own user agent and without any header of a visitor (platform-contract 3)."""
+    response = context.waited.response
+    if response is None:
+        return skipped("start.probe", "nothing answers on port 8080")
+    path = context.probe_path
+    if 200 <= response.status < 400:
+        return passed("start.probe", f"the platform's probe GET {path} is answered with {response.status}")
+    return failed(
+        "start.probe",
+        f"The platform's probe GET {path} is answered with {response.status}",
+        "Expected 2xx or 3xx, without sign-in and without headers: otherwise the platform calls the app failed.",
+        evidence=context.logs[-5:],
+        hint=f"Answer GET {path} with 200 for everybody; the platform lets only signed-in visitors through anyway.",
+    )
+
+
+def stable(context: Context) -> Check:
+    """It still runs after the first requests."""
+    if context.waited.response is None or context.state is None:
+        return skipped("start.stable", "the app did not come up")
+    if context.state.running:
+        return passed("start.stable", "still running after the first requests")
+    cause = "ran out of memory" if context.state.oom_killed else f"exited {how(context.state)}"
+    return failed(
+        "start.stable",
+        f"The app {cause} while it was being used" + (f": {_last(context.logs)}" if context.logs else ""),
+        evidence=context.logs[-_LOG_LINES:],
+        hint="Look at the last lines of its log: a request ends the process.",
+    )

@@ -1,0 +1,444 @@
+"""What each command does: put rooms together, show what comes out, and turn errors into exit codes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+from invoke.exceptions import Exit
+
+from toolkit import deploy as deployment
+from toolkit import engine as engines
+from toolkit import settings as configuration
+from toolkit import smoke as smoking
+from toolkit import stack as stacks
+from toolkit import stackconfig, tools
+from toolkit.console import Console, counts
+from toolkit.container import sweep
+from toolkit.datarobot import Client
+from toolkit.deploy import Bench
+from toolkit.emulator import control
+from toolkit.errors import Cancelled, ConfigurationError, SmokeFailed, ToolkitError
+from toolkit.settings import Secret, Settings
+from toolkit.tools import Places
+
+P = ParamSpec("P")
+Command = Callable[Concatenate[Path, P], None]
+DEFAULT_STACK = "dev"
+PLACEHOLDER_TOKEN = Secret("placeholder-token-for-a-smoke-test-without-an-account")
+PLACEHOLDER_ENDPOINT = "https://app.datarobot.com/api/v2"
+
+
+def command(function: Command[P]) -> Command[P]:
+    """Wrap a command: expected errors become a message and an exit code, a signal becomes exit code 8."""
+
+    @functools.wraps(function)
+    def run(root: Path, *args: P.args, **options: P.kwargs) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
+        try:
+            function(root, *args, **options)
+        except ToolkitError as error:
+            Console().error(error)
+            if options.get("as_json"):
+                Console(as_json=True).result({"ok": False, "exit_code": error.exit_code, "error": error.message})
+            raise Exit(code=error.exit_code) from None
+        except KeyboardInterrupt:
+            Console().error(Cancelled("Cancelled.", hint="Run the same command again: it goes on from what is there."))
+            raise Exit(code=Cancelled.exit_code) from None
+        except OSError as error:
+            raise Exit(code=_file_problem(error)) from None
+
+    return run
+
+
+@command
+def doctor(root: Path, stack: str, *, as_json: bool) -> None:
+    """Check engine, settings, tools and platform; every problem with its next step. Exit code of the first one."""
+    console = Console(as_json=as_json)
+    bench = _bench(root, console)
+    found: list[tuple[str, str, str, str]] = []
+    first_error: ToolkitError | None = None
+
+    def check(name: str, probe: Callable[[], str]) -> None:
+        nonlocal first_error
+        try:
+            found.append((name, "ok", probe(), ""))
+        except ToolkitError as error:
+            first_error = first_error or error
+            found.append((name, "error", " ".join([error.message, *error.details]), error.hint))
+
+    settings = functools.cache(lambda: _settings(root, stack, needs_platform=True))
+    check("python", lambda: sys.version.split()[0])
+    check("settings", lambda: f"stack {settings().stack}")
+    check("engine", lambda: _engine_line(bench))
+    check("disk", lambda: _disk_line(root))
+    check("pulumi", lambda: _pulumi_line(bench))
+    check("platform", lambda: _platform_line(settings()))
+    if as_json:
+        console.document({"checks": [dict(zip(("id", "status", "detail", "hint"), row, strict=True)) for row in found]})
+    else:
+        for name, status, detail, hint in found:
+            console.line(f"{name:<10} {status:<6} {detail}")
+            if hint:
+                console.line(f"{'':<17} next: {hint}")
+    if first_error is not None:
+        raise Exit(code=first_error.exit_code)
+
+
+@command
+def stage(root: Path, stack: str, *, as_json: bool) -> None:
+    """Show what ships and what does not."""
+    console = Console(as_json=as_json)
+    settings = _settings(root, stack, needs_platform=False)
+    release = deployment.stage(settings, _bench(root, _quiet(console)), full_token=PLACEHOLDER_TOKEN)
+    staged = release.staged
+    if as_json:
+        console.document(
+            {
+                "digest": release.digest,
+                "files": [{"path": file.path, "mode": oct(file.mode)} for file in staged.files],
+                "left_out": [{"path": left.path, "reason": left.reason} for left in staged.left_out],
+            }
+        )
+        return
+    console.table("Ships", ("file", "mode"), ((file.path, f"{file.mode:o}") for file in staged.files))
+    console.table("Stays", ("file", "reason"), ((left.path, left.reason) for left in staged.left_out))
+    console.line(f"{len(staged.files)} files, {staged.total_bytes / 1000:.0f} kB, release {release.digest[:12]}")
+
+
+@command
+def build(root: Path, stack: str, *, fresh: bool) -> None:
+    """Build both images."""
+    console = Console()
+    bench = _bench(root, console)
+    settings = _settings(root, stack, needs_platform=False)
+    release = deployment.stage(settings, bench, full_token=PLACEHOLDER_TOKEN)
+    engine, _ = engines.connect(bench.environ, bench.places.home)
+    app = deployment.build(engine, settings, release, bench, fresh=fresh)
+    console.line(f"{app.environment.tag}\n{app.tag}")
+
+
+@command
+def smoke(
+    root: Path,
+    stack: str,
+    *,
+    overrides: Mapping[str, str],
+    env_file: str,
+    mode: str,
+    browser: str,
+    fresh: bool,
+    json_to: str,
+) -> None:
+    """Smoke any app. Ends with exit code 4 when a check failed."""
+    if mode not in {"strip", "keep"} or browser not in {"auto", "on", "off"}:
+        raise ConfigurationError(
+            f"--mode {mode} --browser {browser} is not understood.", hint="--mode strip|keep, --browser auto|on|off"
+        )
+    console = Console(as_json=json_to == "-")
+    bench = _bench(root, _quiet(console) if json_to == "-" else console)
+    settings = _settings(root, stack, needs_platform=False, overrides=overrides, env_file=env_file)
+    options = smoking.SmokeOptions(
+        mode="keep" if mode == "keep" else "strip",
+        bundle=settings.bundle,
+        full_token=settings.token or PLACEHOLDER_TOKEN,
+        endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
+    )
+    release = deployment.stage(settings, bench, full_token=PLACEHOLDER_TOKEN)
+    report = deployment.prove(settings, release, bench, options=options, fresh=fresh, reuse=False)
+    if json_to == "-":
+        console.document(report.to_json())
+    else:
+        if json_to:
+            report.write(Path(json_to))
+        console.report(report)
+    if report.verdict == "fail":
+        raise Exit(code=SmokeFailed.exit_code)
+
+
+@command
+def preview(root: Path, stack: str, *, as_json: bool) -> None:
+    """Show what a deployment would change."""
+    console = Console(as_json=as_json)
+    result = deployment.preview(_settings(root, stack, needs_platform=True), _bench(root, console))
+    console.line(counts(result.changes))
+    console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})
+
+
+@command
+def deploy(root: Path, stack: str, *, yes: bool, as_json: bool, fresh: bool) -> None:
+    """Deploy, and end with a short summary and the URL."""
+    console = Console(as_json=as_json)
+    settings = _settings(root, stack, needs_platform=True)
+
+    def confirm(changes: Mapping[str, int]) -> bool:
+        return yes or console.ask(f"{counts(changes)} on the stack {settings.stack}. Go on?")
+
+    done = deployment.deploy(settings, _bench(root, console), confirm=confirm, fresh=fresh)
+    console.line()
+    console.line(f"{counts(done.changes)}; {done.verified} files proved; {done.seconds:.1f} s")
+    if settings.stack == stackconfig.LOCAL:
+        link = control.sign_in_link(settings.emulator_data, done.outputs.app_url)
+        console.line(f"The app runs on the local platform. Sign in and see it: {link}")
+    console.line(done.outputs.app_url)
+    outcome = {"outputs": vars(done.outputs), "changes": dict(done.changes), "seconds": round(done.seconds, 3)}
+    console.result({"ok": True, "exit_code": 0, **outcome})
+
+
+@command
+def outputs(root: Path, stack: str, *, as_json: bool) -> None:
+    """Show the outputs of a stack."""
+    console = Console(as_json=as_json)
+    settings = _settings(root, stack, needs_platform=False)
+    found = deployment.describe(settings, _bench(root, _quiet(console)))
+    if found.outputs is None:
+        raise stacks.StackMissing(
+            f"Nothing is deployed on the stack {settings.stack!r}.", hint=f"invoke deploy --stack {settings.stack}"
+        )
+    if as_json:
+        console.document({"outputs": vars(found.outputs)})
+        return
+    for name, value in vars(found.outputs).items():
+        console.line(f"{name:<34}{value}")
+
+
+@command
+def status(root: Path, stack: str, *, as_json: bool) -> None:
+    """Show resources and the application's state on the platform."""
+    console = Console(as_json=as_json)
+    bench = _bench(root, _quiet(console))
+    settings = deployment.with_local_platform(_settings(root, stack, needs_platform=True), bench)
+    found = deployment.describe(settings, bench)
+    application: Mapping[str, Any] = {}
+    if found.outputs is not None and settings.endpoint and settings.token:
+        with Client(settings.endpoint, settings.token) as client:
+            application = client.application(found.outputs.app_id)
+    if as_json:
+        console.document({"resources": list(found.resources), "application": dict(application)})
+        return
+    console.table("", ("resource", "name", "id"), ((r["type"], r["name"], r["id"]) for r in found.resources))
+    if application:
+        console.line(f"application is {application['status']}: {application['applicationUrl']}")
+
+
+@command
+def logs(root: Path, stack: str, *, build: bool) -> None:
+    """Show the application's log, or that of its build."""
+    console = Console()
+    found = deployment.application_logs(_settings(root, stack, needs_platform=True), _bench(root, _quiet(console)))
+    lines = (found.get("buildLog") or "").splitlines() if build else list(found.get("logs") or ())
+    for line in lines:
+        console.line(line)
+
+
+@command
+def destroy(root: Path, stack: str, *, yes: bool, as_json: bool) -> None:
+    """Show what goes, ask, remove it, and say so."""
+    console = Console(as_json=as_json)
+    settings = _settings(root, stack, needs_platform=True)
+
+    def confirm(found: stacks.StackResult) -> bool:
+        for resource in found.resources:
+            console.line(f"  - {resource['type']} {resource['name']} {resource['id']}")
+        return yes or console.ask(f"Remove these {len(found.resources)} resources of {settings.stack}?")
+
+    result = deployment.destroy(settings, _bench(root, console), confirm=confirm)
+    console.line(f"The stack {settings.stack} is gone: {result.changes.get('delete', 0)} resources were removed.")
+    console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})
+
+
+@command
+def clean(root: Path, *, everything: bool, yes: bool) -> None:
+    """Remove leftovers of dead runs, this tool's images and caches."""
+    console = Console()
+    bench = _bench(root, console)
+    settings = _settings(root, "", needs_platform=False)
+    if everything and not (yes or console.ask("Remove the local platform with its data, and all local state?")):
+        raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
+    if everything:
+        control.stop(settings.emulator_data)
+    with suppress(ToolkitError):
+        engine, _ = engines.connect(bench.environ, bench.places.home)
+        removed = [name for owner in ("smoke", "build") for name in sweep(engine, owner, lambda _run: False)]
+        for found in engine.images.list(filters={"label": f"{engines.LABEL}.digest"}):
+            engine.images.remove(found.id, force=True)
+            removed += found.tags
+        for name in removed:
+            console.line(f"removed {name}")
+    folders = [settings.toolkit_dir / name for name in ("smoke", "stage", "pulumi")]
+    if everything:
+        folders += [settings.toolkit_dir, bench.places.cache]
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    console.line("Clean.")
+
+
+@command
+def emulator_start(root: Path, data: str, port: int, *, as_json: bool) -> None:
+    """Start the local platform and say where it is."""
+    console = Console(as_json=as_json)
+    settings = _emulator_settings(root, data, port)
+    info = deployment.start_emulator(settings, _bench(root, _quiet(console)))
+    _show_emulator(console, info)
+
+
+@command
+def emulator_stop(root: Path, data: str) -> None:
+    """Stop the local platform."""
+    stopped = control.stop(_emulator_settings(root, data, 0).emulator_data)
+    Console().line("The local platform is stopped; its data stays." if stopped else "The local platform does not run.")
+
+
+@command
+def emulator_status(root: Path, data: str, *, as_json: bool) -> None:
+    """Say whether the local platform runs."""
+    console = Console(as_json=as_json)
+    info = control.status(_emulator_settings(root, data, 0).emulator_data)
+    if info is None:
+        raise ConfigurationError("The local platform does not run.", hint="Start it: invoke emulator.start")
+    _show_emulator(console, info)
+
+
+@command
+def emulator_reset(root: Path, data: str, *, yes: bool) -> None:
+    """Empty the local platform."""
+    console = Console()
+    if not (yes or console.ask("Remove all applications of the local platform?")):
+        raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
+    control.reset(_emulator_settings(root, data, 0).emulator_data)
+    console.line("The local platform is empty again.")
+
+
+@command
+def emulator_logs(root: Path, data: str) -> None:
+    """Show the local platform's log."""
+    console = Console()
+    for line in control.logs(_emulator_settings(root, data, 0).emulator_data):
+        console.line(line)
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _bench(root: Path, console: Console) -> Bench:
+    home = Path.home()
+    places = Places(root, home, tools.cache_folder(os.environ, home), root / ".toolkit")
+    return Bench(places, dict(os.environ), console.event)
+
+
+def _quiet(console: Console) -> Console:
+    """Give a console that shows no progress: for commands whose answer is the only output."""
+
+    class Quiet(Console):
+        def event(self, event: Mapping[str, Any]) -> None:
+            del event
+
+    return Quiet(as_json=console.as_json)
+
+
+def _settings(
+    root: Path,
+    stack: str,
+    *,
+    needs_platform: bool,
+    overrides: Mapping[str, str] | None = None,
+    env_file: str = "",
+) -> Settings:
+    """Load the settings of a stack; a stack that was named is remembered as the last one used."""
+    remembered = root / ".toolkit" / "last-stack"
+    chosen = stackconfig.check_stack_name(stack or os.environ.get("PULUMI_STACK") or _read(remembered) or DEFAULT_STACK)
+    environ = {**os.environ, **{key: value for key, value in (overrides or {}).items() if value}}
+    dotenv = Path(env_file) if env_file else root / ".env"
+    if env_file and not dotenv.is_file():
+        raise ConfigurationError(f"There is no file {env_file}.", hint="Name a file with KEY=value lines.")
+    settings = configuration.load(environ, dotenv, stack=chosen, root=root)
+    if needs_platform:
+        configuration.require_platform(settings)
+    if stack:
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        remembered.write_text(chosen + "\n")
+    return settings
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _emulator_settings(root: Path, data: str, port: int) -> Settings:
+    overrides = {"EMULATOR_DATA": str(Path(data).resolve()) if data else "", "EMULATOR_PORT": str(port) if port else ""}
+    return _settings(root, stackconfig.LOCAL, needs_platform=False, overrides=overrides)
+
+
+def _show_emulator(console: Console, info: control.EmulatorInfo) -> None:
+    if console.as_json:
+        console.document(
+            {
+                "endpoint": info.endpoint,
+                "token": info.token.reveal(),
+                "restricted_token": info.restricted_token.reveal(),
+                "console": info.console,
+                "pid": info.pid,
+            }
+        )
+        return
+    console.line(f"The local platform runs: {info.endpoint} (pid {info.pid})")
+    console.line(f"Its console: {info.console}")
+
+
+def _engine_line(bench: Bench) -> str:
+    engine, address = engines.connect(bench.environ, bench.places.home, timeout=10)
+    with_version = engine.version().get("Version", "")
+    engine.close()
+    return f"{with_version} at {address.address}: {address.reason}"
+
+
+def _disk_line(root: Path) -> str:
+    free = shutil.disk_usage(root).free
+    if free < 3 * 10**9:
+        raise ConfigurationError(
+            f"Only {free / 1e9:.1f} GB of disk are free at {root}.", hint="Images and tools need about 3 GB."
+        )
+    return f"{free / 1e9:.0f} GB free"
+
+
+def _pulumi_line(bench: Bench) -> str:
+    found = tools.find_pulumi(bench.places, bench.environ)
+    return f"{found.version} ({found.origin})" if found else "not there yet: the first deployment installs or builds it"
+
+
+def _platform_line(settings: Settings) -> str:
+    if settings.stack == stackconfig.LOCAL:
+        info = control.status(settings.emulator_data)
+        return f"emulator at {info.endpoint}" if info else "emulator: the first deployment starts it"
+    assert settings.endpoint and settings.token
+    with Client(settings.endpoint, settings.token) as client:
+        return f"DataRobot {client.check_access()} at {settings.endpoint}"
+
+
+def _file_problem(error: OSError) -> int:
+    """Say what is wrong with a file or the disk; anything else keeps its traceback."""
+    hints = {
+        "PermissionError": "Is this checkout writable for you? The toolkit keeps its state in .toolkit/.",
+        "FileNotFoundError": "",
+    }
+    hint = hints.get(type(error).__name__)
+    if error.errno == 28:
+        hint = "The disk is full: free some space, for example with invoke clean."
+    if error.errno == 30:
+        hint = "This checkout is read-only; the toolkit keeps its state in .toolkit/. Clone it to a writable place."
+    if hint is None or error.filename is None:
+        raise error
+    Console().error(ConfigurationError(f"{error.strerror}: {error.filename}", hint=hint))
+    return ConfigurationError.exit_code

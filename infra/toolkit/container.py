@@ -1,0 +1,291 @@
+"""Run the app in its container as the platform does (platform-contract 3).
+
+The container's command is start-app.sh itself, in the image's working directory and as the image's user, within the
+limits of the bundle. Nothing else is added that the platform does not have: no init process, no mounts.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+
+from toolkit.bundles import Bundle
+from toolkit.engine import LABEL
+from toolkit.errors import ToolkitError
+from toolkit.image import AppImage, late_archive
+
+PORT = 8080
+RUN_LABEL, OWNER_LABEL = f"{LABEL}.run", f"{LABEL}.owner"
+CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"]
+PIDS_LIMIT = 4096
+
+# Prints the sockets that listen, then for every process its id, its sockets and its environment in hexadecimal: the
+# image has a shell, but perhaps neither ss nor lsof.
+_PROCESSES = r"""
+cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r _ local _ state _ _ _ _ _ inode _; do
+  [ "$state" = 0A ] && echo "listen $local $inode"
+done
+for process in /proc/[0-9]*; do
+  sockets=$(ls -l "$process/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\].*/\1/p' | tr '\n' ' ')
+  [ -n "$sockets" ] || continue
+  echo "process ${process#/proc/} $sockets"
+  echo "command $(tr '\0' ' ' < "$process/cmdline" 2>/dev/null)"
+  echo "environment $(od -An -v -tx1 "$process/environ" 2>/dev/null | tr -d ' \n')"
+done
+"""
+
+
+class ContainerFailed(ToolkitError):
+    """The engine could not create or start the container."""
+
+    exit_code = 10
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides how a container runs.
+
+    `owner` and `run_id` are its labels; `late_files` are copied into the working directory before the start;
+    `extra_hosts` maps names to addresses; `port_on` is the host address on which port 8080 is published.
+    """
+
+    image: AppImage
+    env: Mapping[str, str]
+    bundle: Bundle
+    owner: str
+    run_id: str
+    name: str = ""
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    port_on: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """What the engine says of a container; times are those of the engine, `exit_code` counts once it has exited."""
+
+    status: str
+    running: bool
+    exit_code: int
+    oom_killed: bool
+    error: str
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A listening TCP socket in a container and the process that owns it (pid 0: not found)."""
+
+    address: str
+    port: int
+    pid: int
+    command: str
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StopResult:
+    """How long a container took to stop (seconds), its exit code, and whether it had to be killed after the grace."""
+
+    seconds: float
+    exit_code: int
+    killed: bool
+
+
+def run_options(spec: RunSpec, cpus: int) -> dict[str, Any]:
+    """Give the engine's options for `spec`; pure. `cpus` is what the engine has: it refuses to promise more."""
+    return {
+        "image": spec.image.tag,
+        "name": spec.name or f"{LABEL}-{spec.owner}-{uuid.uuid4().hex[:12]}",
+        "entrypoint": ["./start-app.sh"],
+        "command": [],
+        "environment": dict(spec.env),
+        "labels": {**spec.labels, RUN_LABEL: spec.run_id, OWNER_LABEL: spec.owner},
+        "ports": {f"{PORT}/tcp": (spec.port_on, None)},
+        "extra_hosts": dict(spec.extra_hosts),
+        "mem_limit": spec.bundle.memory,
+        "memswap_limit": spec.bundle.memory,
+        "nano_cpus": min(spec.bundle.cpus, cpus) * 10**9,
+        "pids_limit": PIDS_LIMIT,
+        "cap_drop": ["ALL"],
+        "cap_add": CAPABILITIES,
+        "security_opt": ["no-new-privileges"],
+        "stdin_open": False,
+        "tty": False,
+        "init": False,
+    }
+
+
+class RunningApp:
+    """A started container of the app; port 8080 is reached at `host`:`port`."""
+
+    def __init__(self, container: Any, host: str, port: int) -> None:
+        self._container = container
+        self.id: str = container.id
+        self.name: str = container.name
+        self.host = host
+        self.port = port
+
+    def logs(self, tail: int = 200) -> list[str]:
+        """Give the last lines of standard output and error, in order."""
+        with suppress(NotFound):
+            output: bytes = self._container.logs(stdout=True, stderr=True, tail=tail)
+            return output.decode("utf-8", "replace").splitlines()
+        return []
+
+    def state(self) -> ContainerState:
+        """Ask the engine for the state; a container that is gone counts as exited."""
+        try:
+            self._container.reload()
+        except NotFound:
+            return ContainerState("removed", False, -1, False, "the container was removed")
+        state = self._container.attrs["State"]
+        return ContainerState(
+            str(state["Status"]),
+            bool(state["Running"]),
+            int(state["ExitCode"]),
+            bool(state.get("OOMKilled")),
+            str(state.get("Error") or ""),
+        )
+
+    def exec(self, argv: list[str]) -> tuple[int, str]:
+        """Run a command in the container; give its exit code and its output."""
+        result = self._container.exec_run(argv, user="0")
+        return int(result.exit_code or 0), result.output.decode("utf-8", "replace")
+
+    def listeners(self) -> list[Listener]:
+        """Give the listening TCP sockets with process and environment; empty when the container has stopped."""
+        try:
+            _, output = self.exec(["/bin/sh", "-c", _PROCESSES])
+        except APIError:
+            return []
+        return parse_listeners(output)
+
+    def process_environment(self) -> dict[str, str]:
+        """Give the environment of the process that owns port 8080; empty when there is none."""
+        for listener in self.listeners():
+            if listener.port == PORT and listener.pid:
+                return dict(listener.environment)
+        return {}
+
+    def stop(self, grace: float = 10) -> StopResult:
+        """Send SIGTERM, and SIGKILL after `grace` seconds, as the platform does."""
+        started = time.monotonic()
+        with suppress(NotFound):
+            self._container.stop(timeout=int(grace))
+        seconds = time.monotonic() - started
+        state = self.state()
+        return StopResult(seconds, state.exit_code, killed=seconds >= grace and state.exit_code == 137)
+
+    def remove(self) -> None:
+        """Remove the container with its anonymous volumes, running or not."""
+        with suppress(NotFound):
+            self._container.remove(force=True, v=True)
+
+
+def start(engine: docker.DockerClient, spec: RunSpec, *, host: str = "127.0.0.1", cpus: int = 1024) -> RunningApp:
+    """Start the app's container. `host` is where published ports are reached, `cpus` how many the engine has.
+
+    Raises ContainerFailed when the engine refuses; nothing is left behind then.
+    """
+    container = None
+    try:
+        container = engine.containers.create(**run_options(spec, cpus))
+        if spec.image.late_files:
+            container.put_archive(spec.image.environment.workdir, late_archive(spec.image.late_files))
+        container.start()
+        port = _published_port(container)
+    except BaseException as error:
+        if container is not None:
+            container.remove(force=True, v=True)
+        if isinstance(error, APIError):
+            raise ContainerFailed(
+                f"The engine could not start the app's container: {error.explanation or error}",
+                hint="Is start-app.sh there, with a first line (#!/bin/sh) whose interpreter the image has?",
+            ) from error
+        raise
+    return RunningApp(container, host, port)
+
+
+@contextmanager
+def running(
+    engine: docker.DockerClient, spec: RunSpec, *, host: str = "127.0.0.1", cpus: int = 1024
+) -> Iterator[RunningApp]:
+    """Start the app's container and remove it at the end, whatever happens in between."""
+    app = start(engine, spec, host=host, cpus=cpus)
+    try:
+        yield app
+    finally:
+        app.remove()
+
+
+def reattach(engine: docker.DockerClient, container_id: str, *, host: str = "127.0.0.1") -> RunningApp | None:
+    """Find a running container again; None when it is gone or has stopped."""
+    try:
+        container = engine.containers.get(container_id)
+    except NotFound:
+        return None
+    return RunningApp(container, host, _published_port(container)) if container.status == "running" else None
+
+
+def sweep(engine: docker.DockerClient, owner: str, is_alive: Callable[[str], bool]) -> list[str]:
+    """Remove the containers of `owner` whose run (its id is given to `is_alive`) is over; give their names."""
+    removed = []
+    for container in engine.containers.list(all=True, filters={"label": f"{OWNER_LABEL}={owner}"}):
+        if not is_alive(container.labels.get(RUN_LABEL, "")):
+            with suppress(NotFound):
+                container.remove(force=True, v=True)
+                removed.append(container.name)
+    return removed
+
+
+def parse_listeners(output: str) -> list[Listener]:
+    """Read what the process listing prints: sockets (platform-independent /proc/net/tcp form) joined with processes."""
+    sockets: list[tuple[str, int, str]] = []
+    owners: dict[str, tuple[int, str, dict[str, str]]] = {}
+    pid, inodes, command = 0, [""], ""
+    for line in output.splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind == "listen":
+            local, inode = rest.split()
+            address, port = local.rsplit(":", 1)
+            sockets.append((_address(address), int(port, 16), inode))
+        elif kind == "process":
+            number, *inodes = rest.split()
+            pid = int(number)
+        elif kind == "command":
+            command = rest.strip()
+        elif kind == "environment":
+            environment = _environment(bytes.fromhex(rest))
+            for inode in inodes:
+                owners.setdefault(inode, (pid, command, environment))
+    unknown: tuple[int, str, dict[str, str]] = (0, "", {})
+    return [Listener(address, port, *owners.get(inode, unknown)) for address, port, inode in sockets]
+
+
+def _environment(raw: bytes) -> dict[str, str]:
+    pairs = (part.decode("utf-8", "surrogateescape").partition("=") for part in raw.split(b"\0") if part)
+    return {key: value for key, _, value in pairs}
+
+
+def _address(text: str) -> str:
+    """Read an address of /proc/net/tcp: 32-bit words in the machine's (little-endian) byte order."""
+    words = [bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8)]
+    if len(words) == 1:
+        return ".".join(str(byte) for byte in words[0])
+    raw = b"".join(words)
+    if raw == bytes(16):
+        return "::"
+    return "::1" if raw == bytes(15) + b"\1" else raw.hex(":", 2)
+
+
+def _published_port(container: Any) -> int:
+    container.reload()
+    ports = container.attrs["NetworkSettings"]["Ports"].get(f"{PORT}/tcp") or []
+    return int(ports[0]["HostPort"]) if ports else 0

@@ -1,0 +1,679 @@
+"""Follow every URL that an app emits, as a browser would, and judge the answers.
+
+Nothing leaves the app's prefix and nothing goes to another host: what would is recorded as a finding instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Protocol
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
+
+import urllib3
+
+from toolkit.references.css import css_references
+from toolkit.references.html import html_document
+from toolkit.references.javascript import script_references
+from toolkit.references.manifest import manifest_references
+from toolkit.references.model import JAVASCRIPT_TYPES, ImportMap, Kind, Reference, integrity_matches
+
+MEGABYTE = 1024 * 1024
+PLATFORM_ORIGIN = "https://datarobot.invalid"  # what scripts see as their origin; the platform speaks https only
+# Paths of DataRobot itself that browser code of an app may use on purpose: same origin (platform-contract 4).
+PLATFORM_PATHS = ("/account/", "/api/v2/", "/api-gw/", "/usecases/", "/projects/", "/registry/", "/docs/", "/sign-in")
+_NEVER_FOLLOW = re.compile(
+    r"(?:log|sign)[-_]?(?:out|off)|/(?:delete|remove|destroy|unsubscribe|shutdown)\b", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Response:
+    """The answer to one GET, redirects not followed. `error` is set when there was none, or when it broke off."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+    error: str = ""
+    seconds: float = 0.0
+
+    @property
+    def content_type(self) -> str:
+        """The MIME type without parameters, in lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def text(self) -> str:
+        """The body as text, in the charset of the header or UTF-8."""
+        match = re.search(r"charset=[\"']?([\w.:-]+)", self.headers.get("content-type", ""), re.IGNORECASE)
+        try:
+            return self.body.decode(match[1] if match else "utf-8", "replace")
+        except LookupError:
+            return self.body.decode("utf-8", "replace")
+
+
+class Fetch(Protocol):
+    """GET an absolute URL; never raises for what the server does."""
+
+    def __call__(self, url: str) -> Response:
+        """Ask for `url`."""
+        ...
+
+
+class HttpFetch:
+    """A `Fetch` over keep-alive connections, safe for threads; a context manager.
+
+    `headers` go with every request, so give it only URLs that may see them.
+    """
+
+    def __init__(
+        self,
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout: float = 10.0,
+        max_bytes: int = 20 * MEGABYTE,
+        connections: int = 8,
+        proxy: str = "",
+        ca_bundle: str | None = None,
+    ) -> None:
+        self._headers = {"accept-encoding": "gzip, deflate", "user-agent": "bun-to-datarobot", **(headers or {})}
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        manager: type[urllib3.PoolManager] | partial[urllib3.ProxyManager] = urllib3.PoolManager
+        if proxy:
+            manager = partial(urllib3.ProxyManager, proxy)
+        self._pool = manager(maxsize=connections, block=True, retries=False, ca_certs=ca_bundle)
+
+    def __call__(self, url: str) -> Response:
+        """Ask for `url`; problems of the connection are in `error`."""
+        started = time.monotonic()
+        status, headers, body, error = 0, dict[str, str](), b"", ""
+        try:
+            answer = self._pool.request(
+                "GET",
+                url,
+                headers=self._headers,
+                redirect=False,
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
+            )
+            status = answer.status
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            try:
+                body, error = self._read(answer, started)
+                if error:
+                    answer.close()
+            finally:
+                answer.release_conn()
+        except urllib3.exceptions.HTTPError as problem:
+            error = _reason(problem, self._timeout)
+        except (OSError, ValueError) as problem:
+            error = str(problem) or type(problem).__name__
+        return Response(url, status, headers, body, error, time.monotonic() - started)
+
+    def _read(self, answer: urllib3.BaseHTTPResponse, started: float) -> tuple[bytes, str]:
+        chunks: list[bytes] = []
+        size = 0
+        for chunk in answer.stream(64 * 1024, decode_content=True):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > self._max_bytes:
+                return b"".join(chunks), f"larger than {self._max_bytes // MEGABYTE} MB, not read to its end"
+            if time.monotonic() - started > 3 * self._timeout:
+                return b"".join(chunks), f"still sending after {3 * self._timeout:.0f} s"
+        return b"".join(chunks), ""
+
+    def __enter__(self) -> HttpFetch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.clear()
+
+
+def _reason(problem: urllib3.exceptions.HTTPError, timeout: float) -> str:
+    if isinstance(problem, urllib3.exceptions.NewConnectionError):
+        return "connection refused"
+    if isinstance(problem, urllib3.exceptions.TimeoutError):
+        return f"no answer within {timeout:g} s"
+    if isinstance(problem, urllib3.exceptions.DecodeError):
+        return "the body does not match its Content-Encoding"
+    if isinstance(problem, urllib3.exceptions.IncompleteRead):
+        return "the body ends before its announced length"
+    if isinstance(problem, urllib3.exceptions.ProtocolError):
+        text = str(problem)
+        return "the body ends before its announced length" if "IncompleteRead" in text else "the connection was closed"
+    return str(problem)
+
+
+class Problem(StrEnum):
+    """What can be wrong with a URL."""
+
+    OUTSIDE = "outside"  # leaves the prefix: goes to DataRobot, not to the app
+    PLATFORM = "platform"  # leaves the prefix for a path that DataRobot itself serves
+    LOOPBACK = "loopback"  # names the visitor's own machine
+    INSECURE = "insecure"  # http: or ws: on an https page
+    MISSING = "missing"  # an error status
+    FALLBACK = "fallback"  # HTML where something else was asked for
+    TYPE = "type"  # a content type that browsers refuse
+    BROKEN = "broken"  # no answer, or a damaged one
+    REDIRECT = "redirect"  # loops, or leaves the prefix
+    SPECIFIER = "specifier"  # an import that browsers cannot resolve
+    INTEGRITY = "integrity"
+    DEAD_LINK = "dead-link"
+    LIMIT = "limit"
+
+
+class Place(StrEnum):
+    """Where a URL goes, seen from a page of the app on the platform."""
+
+    INSIDE = "inside"
+    ELSEWHERE = "elsewhere"  # another host
+    OUTSIDE = "outside"
+    PLATFORM = "platform"
+    LOOPBACK = "loopback"
+    INSECURE = "insecure"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong: what, which literal, and `URL:line` of each document that names it."""
+
+    problem: Problem
+    literal: str
+    message: str
+    named_by: tuple[str, ...]
+    kind: Kind
+    url: str = ""
+    known: str = ""  # what the literal evaluates to, as far as it is known
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One URL below the prefix that was asked for."""
+
+    url: str
+    path: str  # below the prefix, no leading slash
+    kind: Kind
+    status: int
+    content_type: str
+    size: int
+    seconds: float
+    sha256: str
+
+
+@dataclass(frozen=True)
+class CrawlResult:
+    """Everything that was asked for, everything found wrong, and other hosts that are named (never requested)."""
+
+    start_url: str
+    prefix: str
+    answers: tuple[Answer, ...]
+    findings: tuple[Finding, ...]
+    hosts: Mapping[str, str]  # host -> URL:line of the first document that names it
+    served: Mapping[str, str]
+    bodies: Mapping[str, bytes]  # path -> body of text-like answers, for searches
+
+    def of(self, *problems: Problem) -> list[Finding]:
+        """The findings of these problems, in the order of discovery."""
+        return [finding for finding in self.findings if finding.problem in problems]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a crawl goes."""
+
+    urls: int = 2000
+    pages: int = 60
+    depth: int = 4
+    seconds: float = 120.0
+    workers: int = 6
+    second_look: int = 60
+
+
+@dataclass(frozen=True)
+class _Task:
+    url: str
+    kind: Kind
+    reference: Reference | None
+    named_by: str
+    page: _Page | None
+    depth: int
+    hops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Page:
+    """The page in whose name something is loaded: relative URLs in scripts mean its base URL."""
+
+    base_url: str
+    import_map: ImportMap
+
+
+def crawl(fetch: Fetch, start_url: str, prefix: str, limits: Limits = Limits()) -> CrawlResult:
+    """Ask for the page at `start_url` and everything it leads to below `prefix` (a path with a slash at both ends)."""
+    return _Crawl(fetch, start_url, prefix, limits).run()
+
+
+@dataclass(frozen=True)
+class _Got:
+    """A response as it is kept: large bodies that nobody reads are cut, their digest and size are of the whole."""
+
+    response: Response
+    sha256: str
+    size: int
+
+
+class _Crawl:
+    def __init__(self, fetch: Fetch, start_url: str, prefix: str, limits: Limits) -> None:
+        self._fetch = fetch
+        self._start = start_url
+        self._prefix = prefix
+        self._limits = limits
+        parts = urlsplit(start_url)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
+        self._host = parts.netloc
+        self._asked: dict[str, Future[_Got]] = {}
+        self._queue: deque[tuple[_Task, Future[_Got]]] = deque()
+        self._answers: dict[str, Answer] = {}
+        self._bodies: dict[str, bytes] = {}
+        self._done: set[tuple[str, str]] = set()
+        self._findings: dict[tuple[Problem, str], Finding] = {}
+        self._hosts: dict[str, str] = {}
+        self._pages = 0
+        self._deadline = time.monotonic() + limits.seconds
+        self._pool = ThreadPoolExecutor(limits.workers, "crawl")
+
+    def run(self) -> CrawlResult:
+        try:
+            self._ask(_Task(self._start, Kind.PAGE, None, self._shown(self._start), None, 0))
+            # Fetched at once, judged in the order of discovery: the same site gives the same result every time.
+            while self._queue:
+                task, future = self._queue.popleft()
+                left = self._deadline - time.monotonic()
+                try:
+                    got = future.result(timeout=max(left, 0.0))
+                except TimeoutError:
+                    seconds, waiting = self._limits.seconds, len(self._queue) + 1
+                    self._stop(f"The crawl stopped after {seconds:.0f} s; {waiting} URLs were not judged.")
+                    break
+                self._answered(task, got)
+            served = self._served()
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        return CrawlResult(
+            self._start,
+            self._prefix,
+            tuple(self._answers.values()),
+            tuple(self._findings.values()),
+            self._hosts,
+            served,
+            {self._path(url): body for url, body in self._bodies.items()},
+        )
+
+    # asking
+
+    def _ask(self, task: _Task) -> None:
+        future = self._asked.get(task.url)
+        if future is None:
+            if len(self._asked) >= self._limits.urls:
+                self._stop(f"More than {self._limits.urls} URLs; the rest was not asked.")
+                return
+            future = self._asked[task.url] = self._pool.submit(self._get, task.url)
+        self._queue.append((task, future))
+
+    def _get(self, url: str) -> _Got:
+        response = self._fetch(url)
+        digest = hashlib.sha256(response.body).hexdigest()
+        kept = response if _textual(response.content_type) else replace(response, body=response.body[:4096])
+        return _Got(kept, digest, len(response.body))
+
+    def _stop(self, message: str) -> None:
+        self._find(Problem.LIMIT, "", message, self._shown(self._start), Kind.PAGE)
+
+    def _once(self, url: str, how: str) -> bool:
+        if (url, how) in self._done:
+            return False
+        self._done.add((url, how))
+        return True
+
+    def _answered(self, task: _Task, got: _Got) -> None:
+        response, url = got.response, task.url
+        if url not in self._answers:
+            self._answers[url] = Answer(
+                url,
+                self._path(url),
+                task.kind,
+                response.status,
+                response.content_type,
+                got.size,
+                response.seconds,
+                got.sha256,
+            )
+            if _textual(response.content_type):
+                self._bodies[url] = response.body
+        if response.error:
+            self._blame(Problem.BROKEN, task, f"{self._shown(url)}: {response.error}")
+        elif response.status in (301, 302, 303, 307, 308):
+            self._redirected(task, response)
+        elif not 200 <= response.status < 300:
+            linked = task.kind is Kind.DATA_FILE or (task.kind is Kind.PAGE and task.reference is not None)
+            problem = Problem.DEAD_LINK if linked else Problem.MISSING
+            self._blame(problem, task, f"{self._shown(url)} answers {response.status}")
+        elif (unfitness := unfit(task.kind, response, first=task.reference is None)) is not None:
+            self._blame(unfitness[0], task, f"{self._shown(url)} {unfitness[1]}")
+        elif task.reference and not integrity_matches(task.reference.integrity, response.body):
+            message = f"{self._shown(url)} does not match its integrity attribute, so browsers refuse it"
+            self._blame(Problem.INTEGRITY, task, message)
+        else:
+            self._read(task, response)
+
+    def _redirected(self, task: _Task, response: Response) -> None:
+        location = response.headers.get("location", "")
+        shown = self._shown(task.url)
+        if not location:
+            self._blame(Problem.REDIRECT, task, f"{shown} answers {response.status} without a Location")
+            return
+        target = self._absolute(task.url, location)
+        place = self._place(target)
+        if target in (*task.hops, task.url) or len(task.hops) > 10:
+            self._blame(Problem.REDIRECT, task, f"{shown} redirects in a loop")
+        elif place in (Place.OUTSIDE, Place.PLATFORM):
+            message = f"{shown} redirects to {location}, which leaves the app's prefix"
+            self._blame(Problem.REDIRECT, task, message, literal=location)
+        elif place is Place.LOOPBACK:
+            message = f"{shown} redirects to {location}, an address that only exists inside the container"
+            self._blame(Problem.REDIRECT, task, message, literal=location)
+        elif place is Place.INSIDE:
+            self._ask(replace(task, url=target, hops=(*task.hops, task.url)))
+        else:
+            self._hosts.setdefault(urlsplit(target).netloc, task.named_by)
+
+    # reading
+
+    def _read(self, task: _Task, response: Response) -> None:
+        kind, url, mime = task.kind, task.url, response.content_type
+        if len(response.body) > MAX_PARSED:
+            return
+        if kind in (Kind.PAGE, Kind.FRAME):
+            if mime in HTML_TYPES and self._once(url, "html"):
+                self._read_page(task, response)
+        elif kind is Kind.STYLESHEET or (kind is Kind.ASSET and mime == "text/css"):
+            if self._once(url, "css"):
+                self._follow(css_references(response.text()), task)
+        elif kind in (Kind.WORKER, Kind.SERVICE_WORKER):
+            if self._once(url, "worker"):
+                self._read_script(replace(task, page=_Page(url, ImportMap())), response)
+        elif kind in (Kind.SCRIPT, Kind.MODULE) or (kind is Kind.ASSET and mime in JAVASCRIPT_TYPES):
+            if self._once(url, f"script of {task.page.base_url if task.page else ''}"):
+                self._read_script(task, response)
+        elif kind is Kind.MANIFEST:
+            found = manifest_references(response.text())
+            if found is None:
+                self._blame(Problem.TYPE, task, f"{self._shown(url)} is not a web manifest: it must be a JSON object")
+            elif self._once(url, "manifest"):
+                self._follow(found, task)
+        elif kind is Kind.IMAGE and mime == "image/svg+xml" and self._once(url, "svg"):
+            document = html_document(response.text(), url, self._on_platform(url))
+            drawn = [ref for ref in document.references if ref.kind in (Kind.IMAGE, Kind.STYLESHEET)]
+            self._follow(drawn, replace(task, page=_Page(url, ImportMap())))
+
+    def _read_page(self, task: _Task, response: Response) -> None:
+        self._pages += 1
+        url = task.url
+        document = html_document(response.text(), url, self._on_platform(url))
+        base_url = document.base_url
+        if document.base is not None and self._place(self._absolute(url, base_url)) is not Place.INSIDE:
+            literal, line = document.base.literal, document.base.line
+            message = f'<base href="{literal}"> moves every relative URL of the page out of the app\'s prefix'
+            self._find(Problem.OUTSIDE, literal, message, f"{self._shown(url)}:{line}", Kind.PAGE, base_url)
+            base_url = url  # one wrong base is one finding: judge the rest as if it were not there
+        self._follow(document.references, replace(task, page=_Page(base_url, document.import_map)))
+
+    def _read_script(self, task: _Task, response: Response) -> None:
+        base = task.page.base_url if task.page else self._start
+        found = script_references(response.text(), self._on_platform(base), script_url=self._on_platform(task.url))
+        self._follow(found, task)
+
+    def _follow(self, found: Iterable[Reference], task: _Task) -> None:
+        for ref in found:
+            named = f"{self._shown(task.url)}:{ref.line}"
+            target = self._resolve(ref, task, named)
+            if target is None:
+                continue
+            place = self._place(target, complete=ref.complete)
+            if place is Place.INSIDE:
+                if ref.complete and self._wanted(ref, target, task):
+                    depth = task.depth + (ref.kind in (Kind.PAGE, Kind.FRAME))
+                    self._ask(_Task(urldefrag(target)[0], ref.kind, ref, named, task.page, depth))
+            elif place is Place.ELSEWHERE:
+                self._hosts.setdefault(urlsplit(target).netloc, named)
+            elif place is not Place.UNKNOWN and not self._may_be_right(ref, task, named):
+                self._misplaced(place, ref, target, named)
+
+    def _resolve(self, ref: Reference, task: _Task, named: str) -> str | None:
+        literal = ref.target.strip()
+        if _IGNORED.match(literal):
+            return None
+        base = task.page.base_url if task.page else self._start
+        if ref.against == "self":
+            base = task.url
+        if (
+            ref.kind in (Kind.MODULE, Kind.JSON_MODULE, Kind.STYLESHEET)
+            and ref.via.startswith("import")
+            and ref.complete
+        ):
+            import_map = task.page.import_map if task.page else ImportMap()
+            resolved = import_map.resolve(literal, base)
+            if resolved is None:
+                message = f'import "{literal}": browsers cannot resolve a bare name without an import map'
+                self._find(Problem.SPECIFIER, literal, message, named, ref.kind)
+            return resolved and self._absolute(base, resolved)
+        if not ref.complete and not _settled(literal):
+            return None
+        return self._absolute(base, literal)
+
+    def _may_be_right(self, ref: Reference, task: _Task, named: str) -> bool:
+        """Whether a condition that the text does not settle may choose a URL that is right."""
+        for other in ref.others:
+            target = self._resolve(replace(ref, target=other, others=()), task, named)
+            if target is None or self._place(target, complete=False) in (Place.INSIDE, Place.UNKNOWN):
+                return True
+        return False
+
+    def _wanted(self, ref: Reference, target: str, task: _Task) -> bool:
+        if ref.kind in (Kind.LINK, Kind.CALL, Kind.SOCKET, Kind.HINT):
+            return False
+        if ref.kind is Kind.PAGE:
+            followed = not _NEVER_FOLLOW.search(urlsplit(target).path)
+            return followed and task.depth < self._limits.depth and self._pages < self._limits.pages
+        return True
+
+    # places
+
+    def _absolute(self, base: str, url: str) -> str:
+        """Resolve like a browser; the app's own host is the same in any spelling of the scheme."""
+        try:
+            parts = urlsplit(urljoin(base, url))
+        except ValueError:
+            return "invalid:"
+        own = parts.netloc in (self._host, urlsplit(PLATFORM_ORIGIN).netloc)
+        if own and not (parts.netloc != self._host and parts.scheme in ("http", "ws")):
+            return self._origin + urlunsplit(("", "", *parts[2:]))
+        return urlunsplit(parts)
+
+    def _place(self, target: str, *, complete: bool = True) -> Place:
+        parts = urlsplit(target)
+        if parts.scheme not in ("http", "https", "ws", "wss"):
+            return Place.UNKNOWN
+        if parts.netloc == self._host:
+            path = _normal(parts.path)
+            if path.startswith(self._prefix) or path + "/" == self._prefix:
+                return Place.INSIDE
+            if not complete and self._prefix.startswith(path):
+                return Place.UNKNOWN
+            return Place.PLATFORM if path.startswith(PLATFORM_PATHS) else Place.OUTSIDE
+        if _is_loopback(target):
+            return Place.LOOPBACK
+        return Place.INSECURE if parts.scheme in ("http", "ws") else Place.ELSEWHERE
+
+    def _misplaced(self, place: Place, ref: Reference, target: str, named: str) -> None:
+        literal = ref.literal
+        if place is Place.INSECURE and ref.kind in _UPGRADED:
+            self._hosts.setdefault(urlsplit(target).netloc, named)
+            return
+        if place is Place.LOOPBACK:
+            problem, message = Problem.LOOPBACK, f"{ref.via} {literal} points at the visitor's own machine"
+        elif place is Place.INSECURE:
+            problem, message = Problem.INSECURE, f"{ref.via} {literal} is not https: browsers block it on the platform"
+        elif place is Place.PLATFORM:
+            problem, message = Problem.PLATFORM, f"{ref.via} {literal} asks DataRobot itself, not the app"
+        else:
+            goes = _normal(urlsplit(target).path)
+            problem, message = Problem.OUTSIDE, f"{ref.via} {literal} goes to {goes}, outside the app's prefix"
+        self._find(problem, literal, message, named, ref.kind, target, ref.target)
+
+    def _on_platform(self, url: str) -> str:
+        return PLATFORM_ORIGIN + url.removeprefix(self._origin)
+
+    def _path(self, url: str) -> str:
+        parts = urlsplit(url)
+        path = parts.path.removeprefix(self._prefix) + (f"?{parts.query}" if parts.query else "")
+        return "" if path + "/" == self._prefix else path
+
+    def _shown(self, url: str) -> str:
+        return f"./{self._path(url)}"
+
+    # findings
+
+    def _blame(self, problem: Problem, task: _Task, message: str, *, literal: str = "") -> None:
+        shown = literal or (task.reference.literal if task.reference else task.url)
+        self._find(problem, shown, message, task.named_by, task.kind, task.url)
+
+    def _find(
+        self, problem: Problem, literal: str, message: str, named: str, kind: Kind, url: str = "", known: str = ""
+    ) -> None:
+        key = (problem, url or literal)
+        known = self._findings.get(key)
+        if known is None:
+            self._findings[key] = Finding(problem, literal, message, (named,), kind, url, known or literal)
+        elif named not in known.named_by and len(known.named_by) < 5:
+            self._findings[key] = replace(known, named_by=(*known.named_by, named))
+
+    # what verify compares
+
+    def _served(self) -> dict[str, str]:
+        """Digest per path, without what differs between two looks or depends on where the app is mounted."""
+        good = [answer for answer in self._answers.values() if answer.status == 200 and answer.size]
+        marks = (self._prefix.strip("/").rsplit("/", 1)[-1].encode(), self._host.encode())
+        fixed = [a for a in good if not any(m and m in self._bodies.get(a.url, b"") for m in marks)]
+        fixed = [a for a in fixed if not self._asked[a.url].result().response.error]
+        looked = [a for a in fixed if len(fixed) <= self._limits.second_look or a.content_type in _CHANGING]
+        again = dict(
+            zip((a.url for a in looked), self._pool.map(lambda a: self._get(a.url).sha256, looked), strict=True)
+        )
+        return {a.path: a.sha256 for a in fixed if again.get(a.url, a.sha256) == a.sha256}
+
+
+# --- Judging one answer -----------------------------------------------------------------------------------------------
+
+HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+MAX_PARSED = 8 * MEGABYTE
+_CHANGING = HTML_TYPES | {"application/json", "text/plain", "text/event-stream"}
+_IGNORED = re.compile(r"#|(?:data|blob|javascript|mailto|tel|sms|about|node|bun|file|chrome|vscode):", re.IGNORECASE)
+# Browsers upgrade these to https by themselves, or a click may go anywhere.
+_UPGRADED = frozenset({Kind.IMAGE, Kind.MEDIA, Kind.PAGE, Kind.LINK, Kind.HINT})
+_NOUNS = {
+    Kind.STYLESHEET: "a style sheet",
+    Kind.SCRIPT: "a script",
+    Kind.MODULE: "a module script",
+    Kind.JSON_MODULE: "a JSON module",
+    Kind.WORKER: "a worker script",
+    Kind.SERVICE_WORKER: "a service worker",
+    Kind.IMAGE: "an image",
+    Kind.FONT: "a font",
+    Kind.MEDIA: "a media file",
+    Kind.MANIFEST: "a web manifest",
+    Kind.ASSET: "an asset",
+    Kind.DATA_FILE: "a data file",
+}
+
+
+def unfit(kind: Kind, response: Response, *, first: bool = False) -> tuple[Problem, str] | None:
+    """Say why a browser would not use this successful answer for `kind`; None when it would."""
+    mime = response.content_type
+    if kind in (Kind.PAGE, Kind.FRAME):
+        if first and mime not in HTML_TYPES:
+            return (
+                Problem.TYPE,
+                f"answers {mime or 'no content type'}, not text/html: browsers show it as text or save it",
+            )
+        return None
+    asks_for_html = re.search(r"\.html?$", urlsplit(response.url).path, re.IGNORECASE)
+    if (mime in HTML_TYPES or (not mime and _looks_like_html(response.body))) and not asks_for_html:
+        return Problem.FALLBACK, f"answers an HTML page where {_NOUNS[kind]} is expected: the file is missing"
+    javascript = mime in JAVASCRIPT_TYPES
+    nosniff = response.headers.get("x-content-type-options", "").strip().lower() == "nosniff"
+    shown = mime or "no content type"
+    if kind is Kind.STYLESHEET and mime != "text/css":
+        return Problem.TYPE, f"is {shown}, but browsers only take text/css as a style sheet"
+    if kind in (Kind.MODULE, Kind.SERVICE_WORKER) and not javascript and not _special_module(response):
+        return Problem.TYPE, f"is {shown}, but browsers only take text/javascript as {_NOUNS[kind]}"
+    if kind in (Kind.SCRIPT, Kind.WORKER):
+        refused = mime.startswith(("image/", "audio/", "video/")) or mime == "text/csv"
+        if refused or (nosniff and not javascript):
+            return Problem.TYPE, f"is {shown}, which browsers refuse as {_NOUNS[kind]}"
+    if kind is Kind.JSON_MODULE and not (mime.endswith("+json") or mime in ("application/json", "text/json")):
+        return Problem.TYPE, f"is {shown}, but browsers only take application/json as a JSON module"
+    if kind is Kind.IMAGE and mime != "image/svg+xml" and response.body.lstrip()[:5].lower() in (b"<svg ", b"<?xml"):
+        return Problem.TYPE, f"is {shown}, but browsers only draw SVG as image/svg+xml"
+    return None
+
+
+def _special_module(response: Response) -> bool:
+    return response.content_type == "application/wasm"
+
+
+def _looks_like_html(body: bytes) -> bool:
+    return body[:512].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
+def _textual(mime: str) -> bool:
+    return mime.startswith("text/") or mime in JAVASCRIPT_TYPES or mime.endswith(("+xml", "json", "/xml")) or not mime
+
+
+def _normal(path: str) -> str:
+    return unquote(path) if "%" in path else path or "/"
+
+
+def _settled(literal: str) -> bool:
+    """Whether the known beginning of a URL says where it goes, whatever follows."""
+    scheme = re.match(r"(?:[a-z]+:)?//([^/]*)(/?)", literal)
+    if scheme:
+        return bool(scheme[2]) or _is_loopback(literal.rstrip(":") + ":1" if literal.endswith(":") else literal)
+    return literal != "/"
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        host = urlsplit(url if "://" in url else f"http:{url}").hostname or ""
+    except ValueError:
+        return False
+    if host in ("localhost", "host.docker.internal") or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified

@@ -1,0 +1,143 @@
+"""A small client of the platform's REST API: what a deployment has to ask around Pulumi (platform-contract 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from toolkit.errors import ConfigurationError, PermissionDenied, TimedOut, ToolkitError
+from toolkit.settings import Secret
+
+TIMEOUT = httpx.Timeout(10, connect=3)
+READ_USE_CASES, READ_NOTEBOOKS = "use case read", "notebook read"
+
+
+class PlatformError(ToolkitError):
+    """The platform answered a request with an error that has no class of its own."""
+
+    exit_code = 5
+
+
+class Client:
+    """Calls the platform at `endpoint` (`https://host/api/v2`) with `token`; use it as a context manager."""
+
+    def __init__(self, endpoint: str, token: Secret, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.endpoint = endpoint.rstrip("/")
+        self._client = httpx.Client(
+            base_url=self.endpoint + "/",
+            headers={"Authorization": f"Bearer {token.reveal()}", "Accept": "application/json"},
+            timeout=TIMEOUT,
+            follow_redirects=False,
+            transport=transport,
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def check_access(self) -> str:
+        """Check that endpoint and token are good for this app; give the platform's version.
+
+        Raises ConfigurationError for a wrong endpoint, PermissionDenied (401, and 403 with the permission that lacks),
+        TimedOut when nothing answers.
+        """
+        version = self.get("version/")
+        if "versionString" not in version:
+            raise self._no_api("answers, but not like DataRobot's API")
+        for path, permission in (
+            ("useCases/?limit=1", READ_USE_CASES),
+            (self._gateway("nbx/notebooks/?limit=1"), READ_NOTEBOOKS),
+        ):
+            self.get(path, permission=permission)
+        return str(version["versionString"])
+
+    def application(self, application_id: str) -> Mapping[str, Any]:
+        """Give an application (platform-contract 1.4)."""
+        return self.get(f"customApplications/{application_id}/")
+
+    def applications(self, name: str) -> list[Mapping[str, Any]]:
+        """Give the applications that are called exactly `name`."""
+        return list(self.get(f"customApplications/?name={name}").get("data", []))
+
+    def application_logs(self, application_id: str) -> Mapping[str, Any]:
+        """Give `logs`, and `buildLog`, `buildStatus`, `buildError` where there are any."""
+        return self.get(f"customApplications/{application_id}/logs/")
+
+    def environment_versions(self, environment_id: str) -> list[Mapping[str, Any]]:
+        """Give the versions of an execution environment, as the platform orders them."""
+        return list(self.get(f"executionEnvironments/{environment_id}/versions/").get("data", []))
+
+    def environments(self, name: str) -> list[Mapping[str, Any]]:
+        """Give the execution environments that are called exactly `name`."""
+        found = self.get(f"executionEnvironments/?searchFor={name}&isOwn=true").get("data", [])
+        return [environment for environment in found if environment.get("name") == name]
+
+    def build_log(self, environment_id: str, version_id: str) -> Mapping[str, Any]:
+        """Give `log` and `error` of the build of an environment's version."""
+        return self.get(f"executionEnvironments/{environment_id}/versions/{version_id}/buildLog/")
+
+    def get(self, path: str, *, permission: str = "") -> Mapping[str, Any]:
+        """Ask for `path` and give the JSON object that comes back; errors as `check_access` says."""
+        try:
+            response = self._client.get(path)
+        except httpx.TimeoutException as error:
+            raise TimedOut(
+                f"{self._host} does not answer within {TIMEOUT.read:.0f} s.",
+                hint="Check DATAROBOT_ENDPOINT and the network (proxy, VPN).",
+            ) from error
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise ConfigurationError(
+                f"DATAROBOT_ENDPOINT {self.endpoint} cannot be reached: {error or type(error).__name__}",
+                hint="Check the host name and the network (proxy, VPN). Expected: https://app.datarobot.com/api/v2",
+            ) from error
+        return self._judge(response, permission)
+
+    def _judge(self, response: httpx.Response, permission: str) -> Mapping[str, Any]:
+        status = response.status_code
+        if status == 401:
+            raise PermissionDenied(
+                f"{self._host} does not know this token (401).",
+                hint="Set DATAROBOT_API_TOKEN in .env to a key of your account: DataRobot, 'API keys and tools'.",
+            )
+        if status == 403:
+            lacking = f" It lacks the permission: {permission}." if permission else ""
+            raise PermissionDenied(
+                f"{self._host} refuses {response.request.url.path} for this token (403).{lacking}",
+                hint="Use a key of an account that may read all use cases and notebooks of the organisation.",
+            )
+        if status == 404 or response.is_redirect:
+            raise self._no_api(f"answers {status} for {response.request.url.path}")
+        try:
+            data = response.json()
+        except ValueError:
+            raise self._no_api(f"answers {status} with {response.headers.get('content-type', 'no type')}") from None
+        if response.is_error:
+            text = data.get("message", data) if isinstance(data, dict) else data
+            raise PlatformError(
+                f"{self._host} answered {status} for {response.request.url.path}: {text}",
+                hint="Try again; when it stays, it is for the platform's administrators.",
+            )
+        return data if isinstance(data, dict) else {"data": data}
+
+    def _no_api(self, what: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"DATAROBOT_ENDPOINT {self.endpoint} {what}.",
+            hint="It has to be the address of the API, for example https://app.datarobot.com/api/v2",
+        )
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.endpoint).netloc
+
+    def _gateway(self, path: str) -> str:
+        """Give the address of a route beside the API, which hangs directly below the host (platform-contract 1.8)."""
+        parts = urlsplit(self.endpoint)
+        return f"{parts.scheme}://{parts.netloc}/api-gw/{path}"

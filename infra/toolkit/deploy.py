@@ -1,0 +1,522 @@
+"""The recipe of a deployment and of its undoing.
+
+    stage -> images -> smoke -> preview -> up -> verify
+
+Everything is handed forward once. The local platform is no special case here: it is reached through the endpoint and
+the token in Settings like any other (`with_local_platform` puts them there).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from filelock import FileLock, Timeout
+
+from toolkit import archive, image, runtime_env, smoke, source, stack, stackconfig, tools, verify
+from toolkit import engine as engines
+from toolkit.baseimage import BaseImageOptions
+from toolkit.datarobot import Client
+from toolkit.emulator import control
+from toolkit.errors import (
+    Cancelled,
+    DeploymentFailed,
+    SmokeFailed,
+    StackLocked,
+    ToolkitError,
+    VerificationFailed,
+)
+from toolkit.image import AppImage
+from toolkit.report import SmokeReport
+from toolkit.settings import Secret, Settings
+from toolkit.source import StagedSource
+from toolkit.stack import Driver, StackResult
+from toolkit.stackconfig import StackInputs, StackOutputs
+from toolkit.tools import Places
+
+SMOKE_VALID = 24 * 3600.0
+SWITCH_PATIENCE = 120.0
+CA_KEYS = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+Event = dict[str, Any]
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is deployed: the staged source and the archive of the environment; `digest` names both."""
+
+    staged: StagedSource
+    context: Path
+    archive: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The end of a deployment: outputs, number of resources per operation, and what was proved."""
+
+    outputs: StackOutputs
+    changes: Mapping[str, int]
+    release: str
+    verified: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a command works: folders, the environment that its programs get, and where its events go."""
+
+    places: Places
+    environ: Mapping[str, str]
+    on_event: OnEvent
+
+    def line(self, text: str) -> None:
+        """Pass on a line of output of the phase that runs."""
+        self.on_event({"event": "line", "text": text})
+
+    @contextmanager
+    def phase(self, name: str, detail: str = "") -> Iterator[Callable[[str], None]]:
+        """Announce a phase, and its end with a word on what came out (given to the callable that this yields)."""
+        started = time.monotonic()
+        self.on_event({"event": "phase", "name": name, "status": "start", "detail": detail})
+        said = [""]
+        try:
+            yield lambda text: said.__setitem__(0, text)
+        except BaseException:
+            self._end(name, "failed", "", started)
+            raise
+        self._end(name, "ok", said[0], started)
+
+    def _end(self, name: str, status: str, detail: str, started: float) -> None:
+        seconds = round(time.monotonic() - started, 3)
+        self.on_event({"event": "phase", "name": name, "status": status, "detail": detail, "seconds": seconds})
+
+
+def with_local_platform(settings: Settings, bench: Bench) -> Settings:
+    """Give the settings with a platform to talk to: for the stack `local` the emulator, which is started when needed."""
+    if settings.stack != stackconfig.LOCAL:
+        return settings
+    with bench.phase("platform", "local DataRobot") as say:
+        info = start_emulator(settings, bench)
+        say(f"{info.endpoint} (emulator, no account needed)")
+    return dataclasses.replace(
+        settings, endpoint=info.endpoint, token=info.token, runtime_endpoint=info.runtime_endpoint
+    )
+
+
+def start_emulator(settings: Settings, bench: Bench) -> control.EmulatorInfo:
+    """Start the local platform of these settings, or give the one that runs."""
+    client, address = engines.connect(bench.environ, bench.places.home)
+    client.close()
+    return control.start(
+        settings.emulator_data, settings.emulator_port, engine_address=address.address, environ=bench.environ
+    )
+
+
+def stage(settings: Settings, bench: Bench, *, full_token: Secret | None = None) -> Release:
+    """Copy what ships into `.toolkit/stage/<stack>`, pack the environment, and write what the Pulumi program is told.
+
+    `full_token` stands in for the token where there is none (a smoke test without an account).
+    """
+    folder = settings.toolkit_dir / "stage" / settings.stack
+    with bench.phase("stage", settings.app.name) as say:
+        chosen = settings if settings.token or not full_token else dataclasses.replace(settings, token=full_token)
+        staged = source.stage(
+            settings.app,
+            folder / "source",
+            runtime_env=runtime_env.from_settings(chosen),
+            known_secrets=(settings.token,) if settings.token else (),
+        )
+        context = settings.environment
+        image.require_dockerfile(context)
+        packed = folder / "context.zip"
+        archive.write_zip(context, packed)
+        digest = hashlib.sha256(staged.digest.encode() + packed.read_bytes()).hexdigest()
+        release = Release(staged, context, packed, digest)
+        told = json.dumps(stackconfig.to_json(inputs(settings, release)), indent=1)
+        (folder / "inputs.json").write_text(told + "\n")
+        say(f"{len(staged.files)} files, {staged.total_bytes / 1000:.0f} kB, release {digest[:12]}")
+    return release
+
+
+def build(
+    engine: docker.DockerClient, settings: Settings, release: Release, bench: Bench, *, fresh: bool = False
+) -> AppImage:
+    """Build both images as the platform would, or find them again."""
+    options = base_options(settings, bench)
+    with bench.phase("environment image") as say:
+        environment = image.build_environment(engine, release.context, base=options, fresh=fresh, on_line=bench.line)
+        origin = "a stand-in" if environment.base.origin == "stand-in" else environment.base.origin
+        say(f"{'built' if environment.built else 'unchanged'}; base {environment.base.name} is {origin}")
+    with bench.phase("app image", "build-app.sh") as say:
+        app = image.build_app(
+            engine,
+            environment,
+            release.staged.files,
+            bundle=settings.bundle,
+            base=options,
+            fresh=fresh,
+            on_line=bench.line,
+        )
+        say("built" if app.built else "unchanged")
+    return app
+
+
+def base_options(settings: Settings, bench: Bench) -> BaseImageOptions:
+    """Give how a base image may be had on this machine."""
+    bundle = next((bench.environ[key] for key in CA_KEYS if bench.environ.get(key)), "")
+    return BaseImageOptions(
+        mirror=settings.bun_image, ca_bundle=Path(bundle) if Path(bundle).is_file() else None, environ=bench.environ
+    )
+
+
+def prove(
+    settings: Settings,
+    release: Release,
+    bench: Bench,
+    *,
+    options: smoke.SmokeOptions | None = None,
+    fresh: bool = False,
+    reuse: bool = True,
+) -> SmokeReport:
+    """Build the release and run the smoke test on it; a passed test of the very same release is used again.
+
+    Raises SmokeFailed when a check fails; the report is written in every case.
+    """
+    chosen = options or smoke_options(settings)
+    path = settings.toolkit_dir / "smoke" / f"{_proof_key(release, chosen)}.json"
+    if reuse and not fresh and (found := _valid_report(path)):
+        with bench.phase("smoke") as say:
+            say(f"passed before: {len(found.checks)} checks on this release")
+        return found
+    client, address = engines.connect(bench.environ, bench.places.home)
+    try:
+        app = build(client, settings, release, bench, fresh=fresh)
+        with bench.phase("smoke", f"{settings.bundle.id}, {chosen.mode}") as say:
+            report = smoke.run(client, app, release.staged, chosen, host=address.host, on_event=bench.on_event)
+            report.write(path)
+            say(f"{len(report.checks)} checks, {report.verdict}")
+    finally:
+        client.close()
+    return report
+
+
+def require_pass(report: SmokeReport) -> None:
+    """Raise SmokeFailed when the report has a failed check: nothing that failed here is deployed."""
+    failed = [check for check in report.checks if check.status == "fail"]
+    if failed:
+        raise SmokeFailed(
+            f"The app would not work on DataRobot: {failed[0].title}.",
+            hint=failed[0].hint or "Correct it and try again: invoke smoke",
+            details=tuple(f"{check.id}: {check.detail}" for check in failed),
+        )
+
+
+def smoke_options(settings: Settings) -> smoke.SmokeOptions:
+    """Give the options of the smoke test as the stack configures the app: on the root path."""
+    return smoke.SmokeOptions(
+        mode="strip", bundle=settings.bundle, full_token=settings.token, endpoint=settings.runtime_endpoint or ""
+    )
+
+
+def inputs(settings: Settings, release: Release) -> StackInputs:
+    """Give what the Pulumi program is told; paths are relative to infra/."""
+    infra = settings.root / "infra"
+    files = tuple((_relative(file.local, infra), file.path) for file in release.staged.files)
+    return StackInputs(
+        app_name=settings.app_name,
+        stack=settings.stack,
+        context_archive=_relative(release.archive, infra),
+        files=files,
+        bundle=settings.bundle.id,
+        replicas=settings.replicas,
+    )
+
+
+def driver(settings: Settings, bench: Bench) -> Driver:
+    """Make sure that Pulumi and the plugin are there, and give what drives them."""
+    python = tools.ensure_deploy_python(bench.places, bench.environ, on_line=bench.line)
+    pulumi = tools.ensure_pulumi(bench.places, bench.environ, on_line=bench.line)
+    plugin = tools.ensure_plugin(
+        bench.places,
+        bench.environ,
+        pulumi,
+        choice=settings.provider,
+        may_stand_in=settings.stack == stackconfig.LOCAL,
+        on_line=bench.line,
+    )
+    token = settings.token.reveal() if settings.token else ""
+    return Driver(
+        python=python,
+        pulumi=pulumi,
+        plugin=plugin,
+        infra=settings.root / "infra",
+        work_dir=settings.toolkit_dir / "pulumi" / settings.stack,
+        stack=settings.stack,
+        environ=stack.environment(
+            bench.environ,
+            (pulumi, plugin),
+            endpoint=settings.endpoint or "",
+            token=token,
+            backend=state_backend(settings, bench),
+        ),
+    )
+
+
+def state_backend(settings: Settings, bench: Bench) -> dict[str, str]:
+    """Give Pulumi's variables for the state: PULUMI_BACKEND_URL, else a logged-in cloud, else a folder of ours.
+
+    A passphrase is made once (mode 0600) where none is set. The stack `local` never goes to the cloud by itself.
+    """
+    chosen: dict[str, str] = {}
+    if settings.backend_url:
+        chosen["PULUMI_BACKEND_URL"] = settings.backend_url
+    elif settings.stack == stackconfig.LOCAL or not _logged_in(settings, bench):
+        folder = settings.toolkit_dir / "state"
+        folder.mkdir(parents=True, exist_ok=True)
+        chosen["PULUMI_BACKEND_URL"] = folder.resolve().as_uri()
+    if settings.access_token:
+        chosen["PULUMI_ACCESS_TOKEN"] = settings.access_token.reveal()
+    if settings.passphrase:
+        chosen["PULUMI_CONFIG_PASSPHRASE"] = settings.passphrase.reveal()
+    elif settings.passphrase_file:
+        chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(settings.passphrase_file)
+    elif "PULUMI_BACKEND_URL" in chosen:
+        chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase_file(settings.toolkit_dir / "passphrase"))
+    return chosen
+
+
+def deploy(
+    settings: Settings,
+    bench: Bench,
+    *,
+    confirm: Callable[[Mapping[str, int]], bool],
+    fresh: bool = False,
+) -> Deployed:
+    """Deploy the app to the stack of these settings.
+
+    Raises SmokeFailed, Cancelled (nothing was changed), DeploymentFailed with the platform's own reason,
+    VerificationFailed, or what the steps raise.
+    """
+    started = time.monotonic()
+    with _locked(settings):
+        settings = with_local_platform(settings, bench)
+        platform_version = _preflight(settings, bench)
+        release = stage(settings, bench)
+        with ThreadPoolExecutor(1, "tools") as pool:
+            prepared = pool.submit(driver, settings, bench)
+            report = prove(settings, release, bench, fresh=fresh)
+            require_pass(report)
+            with bench.phase("pulumi") as say:
+                drive = prepared.result()
+                say(
+                    f"{drive.pulumi.version} ({drive.pulumi.origin}), provider {drive.plugin.version}"
+                    f"{' (stand-in)' if drive.plugin.stand_in else ''}"
+                )
+        result = _up(settings, drive, inputs(settings, release), bench, confirm)
+        assert result.outputs is not None
+        verified = _verify(settings, result.outputs, report, bench)
+    bench.on_event({"event": "platform", "version": platform_version})
+    return Deployed(result.outputs, result.changes, release.digest, verified, time.monotonic() - started)
+
+
+def preview(settings: Settings, bench: Bench) -> StackResult:
+    """Show what a deployment would change; nothing is changed and nothing is smoked."""
+    with _locked(settings):
+        settings = with_local_platform(settings, bench)
+        release = stage(settings, bench)
+        drive = driver(settings, bench)
+        with bench.phase("preview"):
+            return stack.run(drive, "preview", inputs(settings, release), on_event=bench.on_event)
+
+
+def describe(settings: Settings, bench: Bench) -> StackResult:
+    """Give outputs and resources of the stack as its state has them."""
+    return stack.run(driver(settings, bench), "describe")
+
+
+def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult], bool]) -> StackResult:
+    """Remove everything the stack has on the platform, and the stack.
+
+    Raises Cancelled when `confirm` says no, StackMissing when there is no such stack.
+    """
+    with _locked(settings):
+        settings = with_local_platform(settings, bench)
+        drive = driver(settings, bench)
+        found = stack.run(drive, "describe")
+        if not confirm(found):
+            raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
+        with bench.phase("destroy", settings.stack) as say:
+            result = stack.run(drive, "destroy", on_event=bench.on_event)
+            say(f"{len(found.resources)} resources removed")
+        shutil.rmtree(settings.toolkit_dir / "stage" / settings.stack, ignore_errors=True)
+        shutil.rmtree(drive.work_dir, ignore_errors=True)
+    return result
+
+
+def application_logs(settings: Settings, bench: Bench) -> Mapping[str, Any]:
+    """Give the logs that the platform has of the deployed application."""
+    settings = with_local_platform(settings, bench)
+    found = describe(settings, bench)
+    if found.outputs is None:
+        raise stack.StackMissing(
+            f"Nothing is deployed on the stack {settings.stack!r}.", hint=f"invoke deploy --stack {settings.stack}"
+        )
+    assert settings.endpoint and settings.token
+    with Client(settings.endpoint, settings.token) as client:
+        return client.application_logs(found.outputs.app_id)
+
+
+def _preflight(settings: Settings, bench: Bench) -> str:
+    assert settings.endpoint and settings.token
+    with bench.phase("preflight", settings.endpoint) as say, Client(settings.endpoint, settings.token) as client:
+        version = client.check_access()
+        say(f"DataRobot {version}: the token may read use cases and notebooks")
+    return version
+
+
+def _up(
+    settings: Settings,
+    drive: Driver,
+    wanted: StackInputs,
+    bench: Bench,
+    confirm: Callable[[Mapping[str, int]], bool],
+) -> StackResult:
+    with bench.phase("deploy", settings.stack) as say:
+        try:
+            result = stack.run(drive, "deploy", wanted, on_event=bench.on_event, decide=confirm)
+        except DeploymentFailed as error:
+            reason = _platform_reason(settings, wanted)
+            if reason:
+                raise DeploymentFailed(error.message, hint=error.hint, details=(*error.details, *reason)) from error
+            raise
+        if result.stopped:
+            raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
+        say("no changes" if result.changed == 0 else f"{result.changed} resources changed")
+    if result.outputs is None:
+        raise DeploymentFailed(
+            "Pulumi ended without the outputs of the stack.", hint="Run it again; when it stays: invoke status"
+        )
+    return result
+
+
+def _platform_reason(settings: Settings, wanted: StackInputs) -> tuple[str, ...]:
+    """Fetch what the platform itself logged of a failed build or start: the provider throws it away."""
+    assert settings.endpoint and settings.token
+    lines: list[str] = []
+    with suppress(ToolkitError), Client(settings.endpoint, settings.token) as client:
+        for environment in client.environments(f"{wanted.base_name}-environment")[-1:]:
+            latest = environment.get("latestVersion") or {}
+            if latest.get("buildStatus") == "failed":
+                log = client.build_log(str(environment["id"]), str(latest["id"]))
+                lines += [
+                    "The platform's build log of the environment:",
+                    *_last(log.get("log")),
+                    *_last(log.get("error")),
+                ]
+        for application in client.applications(wanted.base_name)[-1:]:
+            if application.get("status") == "failed":
+                logs = client.application_logs(str(application["id"]))
+                lines += ["The platform's log of the application:", *_last("\n".join(logs.get("logs") or ()))]
+                lines += [*_last(logs.get("buildLog")), *_last(logs.get("buildError"))] if not logs.get("logs") else []
+    return tuple(lines)
+
+
+def _verify(settings: Settings, outputs: StackOutputs, report: SmokeReport, bench: Bench) -> int:
+    """Ask the public URL for what smoke saw; give how many files were equal. Raises VerificationFailed."""
+    assert settings.endpoint and settings.token
+    with bench.phase("verify", outputs.app_url) as say:
+        with Client(settings.endpoint, settings.token) as client:
+            application = client.application(outputs.app_id)
+        running = application.get("customApplicationSourceVersionId")
+        if running != outputs.source_version_id:
+            raise VerificationFailed(
+                f"The application runs the source version {running}, not {outputs.source_version_id} of this release.",
+                hint=f"Somebody else published another version. Deploy again: invoke deploy --stack {settings.stack}",
+            )
+        result = verify.verify(
+            outputs.app_url, report.served, token=settings.token, deadline=time.monotonic() + SWITCH_PATIENCE
+        )
+        verify.require(result)
+        say(f"this very release is serving: {len(result.matched)} of {len(report.served)} files equal")
+    return len(result.matched)
+
+
+@contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """Keep other runs away from the stack's folders. Raises StackLocked."""
+    folder = settings.toolkit_dir / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{settings.stack}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StackLocked(
+            f"Another command works on the stack {settings.stack!r} in this folder.",
+            hint="Wait for it to end; the lock goes with its process.",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _proof_key(release: Release, options: smoke.SmokeOptions) -> str:
+    """Name a proof by everything it depends on: the release, how it was run, and the toolkit itself."""
+    whole = hashlib.sha256(release.digest.encode())
+    whole.update(json.dumps([options.mode, options.bundle.id, options.endpoint]).encode())
+    here = Path(__file__).parent
+    for path in sorted(here.rglob("*.py")):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def _valid_report(path: Path) -> SmokeReport | None:
+    try:
+        if time.time() - path.stat().st_mtime > SMOKE_VALID:
+            return None
+        report = SmokeReport.read(path)
+    except (OSError, ValueError, KeyError):
+        return None
+    return report if report.verdict != "fail" else None
+
+
+def _passphrase_file(path: Path) -> Path:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w") as stream:
+                stream.write(secrets.token_urlsafe(32))
+    return path
+
+
+def _logged_in(settings: Settings, bench: Bench) -> bool:
+    if settings.access_token:
+        return True
+    try:
+        current = json.loads((bench.places.home / ".pulumi" / "credentials.json").read_text()).get("current")
+    except (OSError, ValueError, AttributeError):
+        return False
+    return bool(current)
+
+
+def _relative(path: Path, start: Path) -> str:
+    return Path(os.path.relpath(path, start)).as_posix()
+
+
+def _last(text: Any, count: int = 20) -> list[str]:
+    return [f"  {line}" for line in str(text or "").splitlines() if line.strip()][-count:]

@@ -1,0 +1,158 @@
+"""Find the container engine, and say why this one.
+
+An address is always resolved here and handed to docker-py explicitly: which address docker-py picks by itself
+(contexts, DOCKER_CONTEXT) changed between its versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+from docker.tls import TLSConfig
+
+from toolkit.errors import ToolMissing
+
+LABEL = "bun-to-datarobot"
+START_HINT = (
+    "Start the engine, or let ./bootstrap do it (Debian and Ubuntu, as root or with sudo): ./bootstrap invoke doctor. "
+    "Another engine is chosen with DOCKER_HOST."
+)
+
+
+@dataclass(frozen=True)
+class EngineAddress:
+    """Where an engine listens (`address`, a docker-py base URL) and why it was chosen."""
+
+    address: str
+    reason: str
+    tls: TLSConfig | None = None
+
+    @property
+    def host(self) -> str:
+        """The host on which ports that the engine publishes are reached."""
+        if self.address.startswith(("tcp://", "http://", "https://", "ssh://")):
+            authority = self.address.split("://", 1)[1].split("/", 1)[0]
+            return authority.rsplit("@", 1)[-1].rsplit(":", 1)[0] or "127.0.0.1"
+        return "127.0.0.1"
+
+
+def candidates(environ: Mapping[str, str], home: Path) -> Iterator[EngineAddress]:
+    """Give the addresses to try, best first: DOCKER_HOST, docker context, then the well-known sockets that exist.
+
+    An address that was asked for by name (DOCKER_HOST or a context) ends the list: falling back from it to another
+    engine would surprise.
+    """
+    if environ.get("DOCKER_HOST"):
+        yield EngineAddress(environ["DOCKER_HOST"], "DOCKER_HOST is set", _tls_from_environment(environ))
+        return
+    config = Path(environ.get("DOCKER_CONFIG") or home / ".docker")
+    context = environ.get("DOCKER_CONTEXT") or _current_context(config)
+    if context and context != "default":
+        why = "DOCKER_CONTEXT is set" if environ.get("DOCKER_CONTEXT") else f"current context of {config}"
+        yield _context_address(config, context, why)
+        return
+    runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    for path, reason in (
+        ("/var/run/docker.sock", "the default socket of Docker"),
+        (f"{runtime}/docker.sock", "the socket of rootless Docker"),
+        (f"{home}/.docker/run/docker.sock", "the socket of Docker Desktop"),
+        (f"{runtime}/podman/podman.sock", "the socket of rootless Podman"),
+        ("/run/podman/podman.sock", "the socket of Podman"),
+    ):
+        if Path(path).is_socket():
+            yield EngineAddress(f"unix://{path}", reason)
+
+
+def connect(
+    environ: Mapping[str, str], home: Path, *, timeout: float = 600
+) -> tuple[docker.DockerClient, EngineAddress]:
+    """Connect to the first engine that answers.
+
+    Raises ToolMissing that lists every address tried and what it answered.
+    """
+    tried = []
+    for found in candidates(environ, home):
+        client = None
+        try:
+            _knock(found.address)
+            client = docker.DockerClient(
+                base_url=found.address, tls=found.tls or False, version="auto", timeout=int(timeout)
+            )
+            client.ping()
+            return client, found
+        except Exception as error:  # docker-py lets errors of requests, urllib3 and paramiko through
+            if client is not None:
+                client.close()
+            tried.append(f"{found.address} ({found.reason}): {_reason(error)}")
+    if not tried:
+        raise ToolMissing("No container engine was found on this machine.", hint=START_HINT)
+    raise ToolMissing("No container engine answers.", hint=START_HINT, details=tuple(tried))
+
+
+def _knock(address: str) -> None:
+    """Try a local socket first: docker-py leaves its own socket open when the engine does not answer."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(5)
+            probe.connect(address.removeprefix("unix://"))
+
+
+def _reason(error: BaseException) -> str:
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    if isinstance(cause, PermissionError):
+        return "permission denied (is this user in the group docker?)"
+    if isinstance(cause, FileNotFoundError):
+        return "the socket does not exist"
+    if isinstance(cause, ConnectionRefusedError):
+        return "nothing listens there (connection refused)"
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def _current_context(config: Path) -> str | None:
+    try:
+        value = json.loads((config / "config.json").read_text()).get("currentContext")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return value if isinstance(value, str) and value else None
+
+
+def _context_address(config: Path, name: str, why: str) -> EngineAddress:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    meta = config / "contexts" / "meta" / digest / "meta.json"
+    try:
+        endpoint = json.loads(meta.read_text())["Endpoints"]["docker"]
+        host = str(endpoint["Host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ToolMissing(
+            f"The docker context {name!r} ({why}) cannot be read: {meta}.",
+            hint="Choose another one with `docker context use default`, or set DOCKER_HOST.",
+        ) from None
+    keys = config / "contexts" / "tls" / digest / "docker"
+    tls = _tls(keys, verify=not endpoint.get("SkipTLSVerify")) if keys.is_dir() else None
+    return EngineAddress(host, f"docker context {name!r}: {why}", tls)
+
+
+def _tls_from_environment(environ: Mapping[str, str]) -> TLSConfig | None:
+    folder = environ.get("DOCKER_CERT_PATH")
+    if not folder or not environ["DOCKER_HOST"].startswith("tcp://"):
+        return None
+    return _tls(Path(folder), verify=bool(environ.get("DOCKER_TLS_VERIFY")))
+
+
+def _tls(folder: Path, *, verify: bool) -> TLSConfig:
+    ca = folder / "ca.pem"
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    return TLSConfig(
+        client_cert=(str(cert), str(key)) if cert.exists() and key.exists() else None,
+        ca_cert=str(ca) if ca.exists() else None,
+        verify=verify,
+    )

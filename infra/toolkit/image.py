@@ -1,0 +1,375 @@
+"""Build the two images: the environment (its Dockerfile) and, on top, the app as the platform builds it.
+
+The app's files are copied to the environment's working directory and build-app.sh is sourced there by sh
+(platform-contract 3). Both images are named by the digest of what went into them and re-used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import shlex
+import tarfile
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, BuildError, ImageNotFound
+from dotenv import dotenv_values
+
+from toolkit import baseimage
+from toolkit.baseimage import BaseImage, BaseImageOptions
+from toolkit.bundles import Bundle
+from toolkit.engine import LABEL
+from toolkit.errors import ConfigurationError, SmokeFailed
+from toolkit.source import SourceFile
+
+RECIPE = "1"  # part of both digests: raise it when the way of building changes
+TAIL = 20
+HOOKS = ("build-app.sh", "start-app.sh")
+RUNTIME_ENV = ".env"
+BUILD_FOLDER = "/run/bun-to-datarobot"
+PROXY_KEYS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+SECRET_KEY = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
+
+OnLine = Callable[[str], None]
+
+
+def _silent(_line: str) -> None:
+    return
+
+
+class BuildFailed(SmokeFailed):
+    """An image could not be built; `details` are the last lines of the build."""
+
+
+@dataclass(frozen=True)
+class EnvironmentImage:
+    """The image of the environment: its tag, the digest of what went into it, and its base."""
+
+    tag: str
+    digest: str
+    base: BaseImage
+    workdir: str
+    built: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AppImage:
+    """The image of the app. `late_files` (path -> bytes) hold secrets: they go into containers, never into an image."""
+
+    tag: str
+    digest: str
+    environment: EnvironmentImage
+    late_files: Mapping[str, bytes] = field(repr=False)
+    built: bool
+    seconds: float
+    log: tuple[str, ...] = field(repr=False)
+
+
+def build_environment(
+    engine: docker.DockerClient,
+    context: Path,
+    *,
+    base: BaseImageOptions,
+    fresh: bool = False,
+    on_line: OnLine = _silent,
+) -> EnvironmentImage:
+    """Build the environment image from the folder `context` with its Dockerfile.
+
+    Raises ConfigurationError without a Dockerfile, ToolMissing without its base image, and BuildFailed with the
+    last lines of the build.
+    """
+    started = time.monotonic()
+    dockerfile = require_dockerfile(context)
+    names = baseimage.names_in(dockerfile.read_text(errors="replace"))
+    if not names:
+        raise ConfigurationError(f"{dockerfile} has no FROM line.", hint="Start it with: FROM oven/bun:1-debian")
+    bases = [baseimage.ensure(engine, name, base, on_line=on_line) for name in names]
+    archive = _context_archive(context)
+    digest = _digest([RECIPE, *(found.id for found in bases)], [archive])
+    tag = f"{LABEL}/environment:{digest[:12]}"
+    image = None if fresh else _find(engine, tag)
+    built = image is None
+    if image is None:
+        _build(engine, archive, tag, digest, base, on_line, fresh=fresh)
+        image = _find(engine, tag)
+    assert image is not None
+    workdir = image.attrs["Config"].get("WorkingDir") or "/"
+    return EnvironmentImage(tag, digest, bases[-1], workdir, built, time.monotonic() - started)
+
+
+def require_dockerfile(context: Path) -> Path:
+    """Give the Dockerfile of the environment. Raises ConfigurationError when there is none."""
+    dockerfile = context / "Dockerfile"
+    if not dockerfile.is_file():
+        raise ConfigurationError(
+            f"There is no Dockerfile in {context}.",
+            hint="The environment is a folder with a Dockerfile; name it with ENVIRONMENT_DIR or --environment.",
+        )
+    return dockerfile
+
+
+def build_app(
+    engine: docker.DockerClient,
+    environment: EnvironmentImage,
+    files: Sequence[SourceFile],
+    *,
+    bundle: Bundle,
+    base: BaseImageOptions,
+    fresh: bool = False,
+    on_line: OnLine = _silent,
+) -> AppImage:
+    """Copy `files` into the environment's working directory and source build-app.sh there, within the bundle's limits.
+
+    Uploads carry no mode bits (platform-contract 3), so every file gets 0644 and the two hooks 0755. Raises BuildFailed
+    with the last lines of the build.
+    """
+    started = time.monotonic()
+    late = {file.path: file.local.read_bytes() for file in files if file.path == RUNTIME_ENV}
+    masked = {path: mask(content) for path, content in late.items()}
+    digest = _app_digest(environment, files, masked)
+    tag = f"{LABEL}/app:{digest[:12]}"
+    log: deque[str] = deque(maxlen=5000)
+
+    def keep(line: str) -> None:
+        log.append(line)
+        on_line(line)
+
+    built = fresh or _find(engine, tag) is None
+    if built:
+        command = build_command(any(file.path == HOOKS[0] for file in files), base.ca_bundle is not None, base.environ)
+        with _build_container(engine, environment, command, bundle, base.ca_bundle) as container:
+            for chunk in _source_archive(files, masked):
+                container.put_archive(environment.workdir, chunk)
+            status = _follow(container, keep)
+            if status != 0:
+                raise _build_failure(status, log, bundle, container)
+            changes = [f"LABEL {LABEL}.digest={digest}", "ENTRYPOINT []", 'CMD ["./start-app.sh"]']
+            container.commit(repository=f"{LABEL}/app", tag=digest[:12], changes=changes)
+    return AppImage(tag, digest, environment, late, built, time.monotonic() - started, tuple(log))
+
+
+def mask(content: bytes) -> bytes:
+    """Give the runtime `.env` with placeholders for the values of secret-looking keys, for the build step to see."""
+    values = dotenv_values(stream=io.StringIO(content.decode("utf-8", "replace")), interpolate=False)
+    lines = []
+    for key, value in values.items():
+        shown = f"placeholder-of-{key}" if SECRET_KEY.search(key) else (value or "")
+        lines.append(f"{key}={shlex.quote(shown)}\n")
+    return "".join(lines).encode()
+
+
+def build_command(has_hook: bool, has_ca: bool, environ: Mapping[str, str]) -> list[str]:
+    """Give the command of the build container: the variables that only the build step gets, then the sourced hook."""
+    setup = [f"export {key}={shlex.quote(environ[key])}" for key in PROXY_KEYS if environ.get(key)]
+    if has_ca:
+        bundle = f"{BUILD_FOLDER}/ca.crt"
+        setup += [f"export {key}={bundle}" for key in ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE")]
+    hook = [f". ./{HOOKS[0]}"] if has_hook else []
+    return ["/bin/sh", "-c", "\n".join([*setup, *hook]) or ":"]
+
+
+def _app_digest(environment: EnvironmentImage, files: Iterable[SourceFile], masked: Mapping[str, bytes]) -> str:
+    names, contents = [RECIPE, environment.digest], []
+    for file in sorted(files, key=lambda file: file.path):
+        names.append(file.path)
+        contents.append(masked[file.path] if file.path in masked else _file_digest(file.local))
+    return _digest(names, contents)
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def _digest(names: Iterable[str], contents: Iterable[bytes]) -> str:
+    whole = hashlib.sha256()
+    for part in (*(name.encode() for name in names), *contents):
+        whole.update(len(part).to_bytes(8, "big") + part)
+    return whole.hexdigest()
+
+
+def _find(engine: docker.DockerClient, tag: str) -> Any | None:
+    try:
+        return engine.images.get(tag)
+    except ImageNotFound:
+        return None
+
+
+def _context_archive(context: Path) -> bytes:
+    """Pack a Docker context so that the same content gives the same bytes."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for path in sorted(context.rglob("*"), key=lambda path: path.relative_to(context).as_posix()):
+            member = tar.gettarinfo(path, path.relative_to(context).as_posix())
+            member.mtime, member.uid, member.gid, member.uname, member.gname = 0, 0, 0, "", ""
+            member.mode = 0o755 if path.is_dir() or member.mode & 0o100 else 0o644
+            if member.isreg():
+                with path.open("rb") as content:
+                    tar.addfile(member, content)
+            else:
+                tar.addfile(member)
+    return stream.getvalue()
+
+
+def _build(
+    engine: docker.DockerClient,
+    archive: bytes,
+    tag: str,
+    digest: str,
+    base: BaseImageOptions,
+    on_line: OnLine,
+    *,
+    fresh: bool,
+) -> None:
+    lines: deque[str] = deque(maxlen=TAIL)
+    proxies = {key: base.environ[key] for key in PROXY_KEYS if base.environ.get(key)}
+    try:
+        for event in engine.api.build(
+            fileobj=io.BytesIO(archive),
+            custom_context=True,
+            tag=tag,
+            labels={f"{LABEL}.digest": digest},
+            buildargs=proxies,
+            rm=True,
+            forcerm=True,
+            nocache=fresh,
+            decode=True,
+        ):
+            text = str(event.get("stream") or event.get("error") or "")
+            for line in filter(None, (line.strip() for line in text.splitlines())):
+                lines.append(line)
+                on_line(line)
+            if "error" in event:
+                raise BuildError(event["error"], ())
+    except (APIError, BuildError) as error:
+        reason = str(getattr(error, "explanation", None) or getattr(error, "msg", None) or error)
+        raise BuildFailed(
+            f"The environment image could not be built: {reason.splitlines()[0]}",
+            hint="Correct the Dockerfile of the environment (ENVIRONMENT_DIR); DataRobot would build the same one.",
+            details=tuple(lines),
+        ) from error
+
+
+@contextmanager
+def _build_container(
+    engine: docker.DockerClient,
+    environment: EnvironmentImage,
+    command: list[str],
+    bundle: Bundle,
+    ca_bundle: Path | None,
+) -> Iterator[Any]:
+    """Give a created container for the build step; it and its volume are removed in every case.
+
+    The CA bundle lies on a volume, not in the container's own files: a commit leaves volumes out, and unlike a bind
+    mount it also works with an engine on another host.
+    """
+    labels = {f"{LABEL}.owner": "build"}
+    volume = engine.volumes.create(labels=labels) if ca_bundle else None
+    container = None
+    try:
+        mounts = [docker.types.Mount(BUILD_FOLDER, volume.name)] if volume else []
+        container = engine.containers.create(
+            environment.tag,
+            entrypoint=command,
+            command=[],
+            name=f"{LABEL}-build-{uuid.uuid4().hex[:12]}",
+            labels=labels,
+            mounts=mounts,
+            mem_limit=bundle.memory,
+            nano_cpus=_cpus(engine, bundle) * 10**9,
+            stdin_open=False,
+        )
+        if ca_bundle:
+            container.put_archive(BUILD_FOLDER, baseimage.ca_archive(ca_bundle, "ca.crt"))
+        yield container
+    finally:
+        if container is not None:
+            container.remove(force=True)
+        if volume is not None:
+            volume.remove(force=True)
+
+
+def _cpus(engine: docker.DockerClient, bundle: Bundle) -> int:
+    """The bundle's CPUs, but not more than the engine has (it would refuse)."""
+    return min(bundle.cpus, int(engine.info().get("NCPU", bundle.cpus)))
+
+
+def _source_archive(
+    files: Sequence[SourceFile], masked: Mapping[str, bytes], chunk: int = 32 * 2**20
+) -> Iterator[bytes]:
+    """Pack the app's files as tar archives of about `chunk` bytes each."""
+    batch: list[SourceFile] = []
+    size = 0
+    for file in files:
+        batch.append(file)
+        size += file.local.stat().st_size
+        if size > chunk:
+            yield _pack(batch, masked)
+            batch, size = [], 0
+    yield _pack(batch, masked)
+
+
+def _pack(files: Iterable[SourceFile], masked: Mapping[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for file in files:
+            content = masked.get(file.path) or file.local.read_bytes()
+            _add(tar, file.path, content, 0o755 if file.path in HOOKS else 0o644)
+    return stream.getvalue()
+
+
+def _add(tar: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:
+    member = tarfile.TarInfo(path)
+    member.mode, member.size = mode, len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def _follow(container: Any, on_line: OnLine) -> int:
+    """Start the container, pass its output on line by line, and give its exit code."""
+    stream = container.attach(stream=True, logs=True, stdout=True, stderr=True)
+    container.start()
+    rest = ""
+    for chunk in stream:
+        *lines, rest = (rest + chunk.decode("utf-8", "replace")).split("\n")
+        for line in lines:
+            on_line(line.rstrip("\r"))
+    if rest:
+        on_line(rest)
+    return int(container.wait()["StatusCode"])
+
+
+def _build_failure(status: int, log: Iterable[str], bundle: Bundle, container: Any) -> BuildFailed:
+    container.reload()
+    state = container.attrs["State"]
+    tail = tuple(log)[-TAIL:]
+    if state.get("OOMKilled"):
+        megabytes = bundle.memory // 2**20
+        return BuildFailed(
+            f"build-app.sh ran out of memory: the bundle {bundle.id} gives it {megabytes} MB.",
+            hint="Build with less memory, or choose a larger bundle with APP_BUNDLE.",
+            details=tail,
+        )
+    return BuildFailed(
+        f"build-app.sh failed with exit code {status}.",
+        hint="Read the last lines of its output; the platform would fail at the same place.",
+        details=tail,
+    )
+
+
+def late_archive(files: Mapping[str, bytes]) -> bytes:
+    """Pack the files that go into a container just before it starts, readable by every user of the image."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for path, content in sorted(files.items()):
+            _add(tar, path, content, 0o644)
+    return stream.getvalue()

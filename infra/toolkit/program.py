@@ -1,0 +1,48 @@
+"""The Pulumi program: execution environment, application source, application.
+
+Two facts about the provider shape it (provider 0.10.43, recorded):
+- Without a key scope a source is *replaced* on every change of its inputs, and the new one is created before the old
+  one is deleted. A source with a fixed name would meet its own name (409). So the source has no explicit name: Pulumi
+  makes one, `<resource name>-<7 hex digits>`, which stays as long as the source is updated in place.
+- The application is updated in place by PATCH whatever happens to the source, so its id and URL stay.
+"""
+
+from __future__ import annotations
+
+import pulumi
+import pulumi_datarobot as datarobot
+
+from toolkit.stackconfig import StackInputs
+
+
+def declare(inputs: StackInputs) -> None:
+    """Declare the three resources of a stack and export its outputs. Runs inside a Pulumi program."""
+    environment = datarobot.ExecutionEnvironment(
+        "environment",
+        name=f"{inputs.base_name}-environment",
+        programming_language="other",
+        use_cases=["customApplication"],
+        docker_context_path=inputs.context_archive,
+    )
+    source = datarobot.ApplicationSource(
+        f"{inputs.base_name}-source",
+        base_environment_version_id=environment.version_id,
+        files=[list(pair) for pair in inputs.files],
+        resources=datarobot.ApplicationSourceResourcesArgs(
+            resource_label=inputs.bundle,
+            replicas=inputs.replicas,
+            session_affinity=True,
+            service_web_requests_on_root_path=True,
+        ),
+    )
+    application = datarobot.CustomApplication(
+        "application",
+        name=inputs.base_name,
+        source_version_id=source.version_id,
+        allow_auto_stopping=inputs.allow_auto_stopping,
+    )
+    pulumi.export("app_id", application.id)
+    pulumi.export("app_url", application.application_url)
+    pulumi.export("execution_environment_id", environment.id)
+    pulumi.export("execution_environment_version_id", environment.version_id)
+    pulumi.export("source_version_id", source.version_id)

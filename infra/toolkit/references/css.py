@@ -1,0 +1,63 @@
+"""The URLs that a style sheet names, read with tinycss2."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import tinycss2  # type: ignore[import-untyped]
+
+from toolkit.references.model import Kind, Reference
+
+_CSS_WITH_URLS = re.compile(r"url\(|@import|image-set\(|\\", re.IGNORECASE)
+
+
+def css_references(text: str, *, declarations: bool = False) -> list[Reference]:
+    """Give what a style sheet (or, with `declarations`, a style attribute) names. Same-document `#…` is left out."""
+    if not _CSS_WITH_URLS.search(text):
+        return []
+    tokens = (
+        tinycss2.parse_component_value_list(text, skip_comments=True)
+        if declarations
+        else tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True)
+    )
+    found: list[Reference] = []
+    _css_tokens(tokens, Kind.IMAGE, found)
+    return [ref for ref in found if ref.literal and not ref.literal.startswith("#")]
+
+
+def _css_tokens(tokens: Iterable[tinycss2.ast.Node], kind: Kind, found: list[Reference]) -> None:
+    for token in tokens:
+        if token.type == "url":
+            found.append(Reference(token.value, kind, token.source_line, "url()", against="self"))
+        elif token.type == "function":
+            name = token.lower_name
+            if name in ("url", "src"):
+                strings = [part for part in token.arguments if part.type == "string"]
+                found.extend(Reference(s.value, kind, s.source_line, "url()", against="self") for s in strings[:1])
+            elif name in ("image-set", "-webkit-image-set"):
+                for part in token.arguments:
+                    if part.type == "string":
+                        found.append(Reference(part.value, kind, part.source_line, "image-set()", against="self"))
+                _css_tokens(token.arguments, kind, found)
+            elif name != "format" and name != "type":
+                _css_tokens(token.arguments, kind, found)
+        elif token.type == "at-rule":
+            _css_at_rule(token, kind, found)
+        elif token.type in ("qualified-rule", "() block", "[] block", "{} block"):
+            _css_tokens(token.content, kind, found)
+
+
+def _css_at_rule(rule: tinycss2.ast.AtRule, kind: Kind, found: list[Reference]) -> None:
+    if rule.lower_at_keyword == "import":
+        for token in rule.prelude:
+            if token.type in ("string", "url"):
+                found.append(Reference(token.value, Kind.STYLESHEET, token.source_line, "@import", against="self"))
+                return
+            if token.type == "function" and token.lower_name == "url" and token.arguments:
+                value = str(getattr(token.arguments[0], "value", ""))
+                found.append(Reference(value, Kind.STYLESHEET, token.source_line, "@import", against="self"))
+                return
+    elif rule.lower_at_keyword != "namespace":
+        inner = Kind.FONT if rule.lower_at_keyword == "font-face" else kind
+        _css_tokens(rule.content or (), inner, found)

@@ -1,0 +1,342 @@
+"""Run a release as the platform would, ask it everything, and say what would go wrong there.
+
+One container, one crawl through the front, one stop: the checks look at what these showed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any, Literal
+
+import docker
+
+from toolkit import container
+from toolkit.bundles import DEFAULT_BUNDLE, Bundle
+from toolkit.bundles import find as find_bundle
+from toolkit.checks import build, crawl, environment, front, lifecycle, source, start
+from toolkit.checks.context import PORT, Context, Waited
+from toolkit.container import ContainerState, Listener, RunningApp, RunSpec
+from toolkit.crawl import CrawlResult, HttpFetch, Limits, Response
+from toolkit.crawl import crawl as follow
+from toolkit.engine import LABEL
+from toolkit.front import Front, Target
+from toolkit.image import AppImage
+from toolkit.report import Check, SmokeReport
+from toolkit.settings import Secret
+from toolkit.source import StagedSource
+
+OWNER = "smoke"
+PROBE_AGENT = "kube-probe/1.30"
+POLL = 0.05
+STATE_EVERY = 0.25
+FIRST_LOOK, LOOK_EVERY = 3.0, 3.0
+OTHER_PORT_PATIENCE = 20.0
+NO_ANSWER_PATIENCE = 30.0
+BAD_STATUS_PATIENCE = 5.0
+MOST_LOG_LINES = 5000
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+def _silent(_event: dict[str, Any]) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class SmokeOptions:
+    """How the release is to be run, and how long things may take (seconds).
+
+    `mode`: "strip" when the app is configured for requests on the root path, else "keep" (it sees /apps/<id>/).
+    `full_token` is what the serving process has to hold; without it that check is skipped.
+    """
+
+    mode: Literal["strip", "keep"] = "strip"
+    bundle: Bundle = find_bundle(DEFAULT_BUNDLE)  # noqa: RUF009  frozen, and the same for everybody
+    full_token: Secret | None = None
+    endpoint: str = ""
+    env: Mapping[str, str] | None = None
+    patience: float = 120.0
+    grace: float = 10.0
+    limits: Limits = Limits()
+
+
+def run(
+    engine: docker.DockerClient,
+    image: AppImage,
+    staged: StagedSource,
+    options: SmokeOptions,
+    *,
+    host: str = "127.0.0.1",
+    on_event: OnEvent = _silent,
+) -> SmokeReport:
+    """Start the app in its container, run all checks on it, and remove everything.
+
+    `host` is where ports that the engine publishes are reached. A failing check is an answer, not an exception;
+    exceptions (an engine that dies, Ctrl-C) leave no container behind either. Emits one "check" event per answer.
+    """
+    smoke = _Smoke(engine, image, staged, options, host, on_event)
+    with _terminated_like_interrupted():
+        return smoke.run()
+
+
+class _Smoke:
+    def __init__(
+        self,
+        engine: docker.DockerClient,
+        image: AppImage,
+        staged: StagedSource,
+        options: SmokeOptions,
+        host: str,
+        on_event: OnEvent,
+    ) -> None:
+        self._engine = engine
+        self._image = image
+        self._staged = staged
+        self._options = options
+        self._host = host
+        self._on_event = on_event
+        self._app_id = secrets.token_hex(12)
+        self._restricted = Secret(secrets.token_urlsafe(48))
+        self._run_id = f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        self._checks: list[Check] = []
+        self._began = time.monotonic()
+
+    def run(self) -> SmokeReport:
+        container.sweep(self._engine, OWNER, _is_alive)
+        spec = RunSpec(
+            image=self._image,
+            env=self._environment(),
+            bundle=self._options.bundle,
+            owner=OWNER,
+            run_id=self._run_id,
+        )
+        with container.running(self._engine, spec, host=self._host, cpus=_cpus(self._engine, self._host)) as app:
+            context = self._examine(app)
+            stopping = time.monotonic()
+            if context.state is None or context.state.running:
+                context = replace(context, stopped=app.stop(self._options.grace))
+            self._ask(context, lifecycle.sigterm, time.monotonic() - stopping)
+        left = container_names(self._engine, self._run_id)
+        self._ask(replace(context, left_behind=tuple(left)), lifecycle.left_behind)
+        base = self._image.environment.base
+        return SmokeReport(
+            release={
+                "digest": self._image.digest,
+                "source": self._staged.digest,
+                "environment": self._image.environment.digest,
+                "base": f"{base.name} ({base.origin})",
+                "mode": self._options.mode,
+                "bundle": self._options.bundle.id,
+            },
+            seconds=time.monotonic() - self._began,
+            checks=tuple(self._checks),
+            served=context.crawled.served if context.crawled else {},
+        )
+
+    def _examine(self, app: RunningApp) -> Context:
+        """Ask everything that needs the app to run."""
+        began = time.monotonic()
+        probe_path = "/" if self._options.mode == "strip" else f"/apps/{self._app_id}/"
+        waited = wait(app, f"http://{self._host}:{app.port}{probe_path}", self._options.patience)
+        up = waited.response is not None
+        context = Context(
+            staged=self._staged,
+            build_log=self._image.log,
+            mode=self._options.mode,
+            prefix=f"/custom_applications/{self._app_id}/",
+            probe_path=probe_path,
+            patience=self._options.patience,
+            memory=self._options.bundle.memory,
+            full_token=self._options.full_token,
+            restricted_token=self._restricted,
+            ships_env=".env" in self._image.late_files or any(file.path == ".env" for file in self._staged.files),
+            app=app,
+            waited=waited,
+            logs=() if up else tuple(app.logs(MOST_LOG_LINES)),
+            state=None if up else waited.state,
+        )
+        self._ask(context, source.hooks)
+        self._ask(context, build.output)
+        self._ask(context, start.listens, time.monotonic() - began)
+        crawling = time.monotonic()
+        if up:
+            context = self._visit(app, context)
+        crawled = time.monotonic() - crawling
+        self._ask(context, start.probe)
+        self._ask(context, start.stable)
+        self._ask(context, environment.token)
+        self._ask(context, environment.leaks)
+        self._ask(context, environment.private)
+        self._ask(context, front.page)
+        self._ask(context, front.prefix)
+        self._ask(context, front.assets, crawled)
+        self._ask(context, crawl.links)
+        self._ask(context, crawl.hosts)
+        self._ask(context, crawl.complete)
+        return context
+
+    def _visit(self, app: RunningApp, context: Context) -> Context:
+        """Crawl the app through the front, and look into its container meanwhile."""
+        target = Target(host=self._host, port=app.port, app_id=self._app_id, mode=self._options.mode)
+        with ThreadPoolExecutor(1, "look") as aside, Front(target) as entrance, HttpFetch() as fetch:
+            looking = aside.submit(app.process_environment)
+            crawled: CrawlResult = follow(fetch, entrance.url, context.prefix, self._options.limits)
+            dotenv = fetch(entrance.url + ".env")
+            inside = looking.result()
+        return replace(
+            context,
+            crawled=crawled,
+            dotenv=dotenv,
+            environment=inside,
+            logs=tuple(app.logs(MOST_LOG_LINES)),
+            state=app.state(),
+        )
+
+    def _ask(self, context: Context, check: Callable[[Context], Check], seconds: float = 0.0) -> None:
+        """Run one check; `seconds` is what was spent before on seeing what it looks at."""
+        began = time.monotonic()
+        answer = check(context)
+        answer = replace(answer, seconds=seconds + time.monotonic() - began)
+        self._checks.append(answer)
+        self._on_event(
+            {
+                "event": "check",
+                "id": answer.id,
+                "status": answer.status,
+                "title": answer.title,
+                "seconds": round(answer.seconds, 3),
+            }
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """What the platform puts into the container's environment (platform-contract 3); PORT is not promised."""
+        environment = {
+            "DATAROBOT_API_TOKEN": self._restricted.reveal(),
+            "DATAROBOT_ENDPOINT": self._options.endpoint or "https://app.datarobot.com/api/v2",
+            "APPLICATION_ID": self._app_id,
+            "BASE_PATH": f"custom_applications/{self._app_id}",
+        }
+        if self._options.mode == "keep":
+            environment["SCRIPT_NAME"] = f"/apps/{self._app_id}"
+        return {**environment, **(self._options.env or {})}
+
+
+# --- Waiting ----------------------------------------------------------------------------------------------------------
+
+
+def wait(app: RunningApp, url: str, patience: float) -> Waited:
+    """Ask `url` as the platform's probe does until it is well, the app has exited, or it is clear that it never will."""
+    began = time.monotonic()
+    looks: list[tuple[float, frozenset[tuple[str, int]]]] = []
+    listeners: list[Listener] = []
+    state = ContainerState("running", True, 0, False, "")
+    answered_at: float | None = None
+    accepted_at: float | None = None
+    asked_state, next_look = 0.0, FIRST_LOOK
+    response: Response | None = None
+    with HttpFetch({"user-agent": PROBE_AGENT}, timeout=5.0, connections=1) as fetch:
+        while True:
+            got = fetch(url)
+            now = time.monotonic() - began
+            if got.status:
+                response = got
+                answered_at = now if answered_at is None else answered_at
+                if 200 <= got.status < 400:
+                    break
+                if got.status != 503 and now - answered_at > BAD_STATUS_PATIENCE:
+                    break
+            elif got.error.startswith("no answer"):
+                accepted_at = now if accepted_at is None else accepted_at
+                if now - accepted_at > NO_ANSWER_PATIENCE:
+                    break
+            if now - asked_state > STATE_EVERY:
+                asked_state = now
+                state = app.state()
+                if not state.running:
+                    response = None
+                    break
+            if response is None and now > next_look:
+                listeners = app.listeners()
+                next_look = time.monotonic() - began + LOOK_EVERY
+                looks.append((now, frozenset((one.address, one.port) for one in listeners)))
+                if hopeless(looks):
+                    break
+            if now > patience:
+                break
+            time.sleep(POLL)
+    seconds = time.monotonic() - began
+    if response is None and state.running:
+        listeners = app.listeners() or listeners
+    return Waited(response, seconds, state, tuple(listeners), accepted_at is not None)
+
+
+def hopeless(looks: list[tuple[float, frozenset[tuple[str, int]]]]) -> bool:
+    """Whether the app has settled on listening where nobody will ask: seen twice the same, and it is no passing state.
+
+    An address that only the container itself reaches is final at once; another port may belong to something that
+    opens before the server, so that is given more time.
+    """
+    if len(looks) < 2 or looks[-1][1] != looks[-2][1] or not looks[-1][1]:
+        return False
+    seconds, listening = looks[-1]
+    on_port = {address for address, port in listening if port == PORT}
+    if on_port:
+        return all(address.startswith("127.") or address == "::1" for address in on_port)
+    return seconds >= OTHER_PORT_PATIENCE
+
+
+# --- Leaving nothing behind -------------------------------------------------------------------------------------------
+
+
+def container_names(engine: docker.DockerClient, run_id: str) -> list[str]:
+    """Give the names of the containers of a run that are still there."""
+    found = engine.api.containers(all=True, filters={"label": f"{container.RUN_LABEL}={run_id}"})
+    return [str(one["Names"][0]).lstrip("/") for one in found]
+
+
+def _is_alive(run_id: str) -> bool:
+    """Whether the process that a run belongs to still lives; one on another machine counts as alive."""
+    host, _, rest = run_id.rpartition(".")[0].rpartition(".")
+    if host != socket.gethostname() or not rest.isdigit():
+        return True
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _cpus(engine: docker.DockerClient, host: str) -> int:
+    """How many CPUs the engine has; a local one has at most those of this machine."""
+    here = os.cpu_count() or 1
+    return here if host in ("127.0.0.1", "localhost") else int(engine.info().get("NCPU", here))
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Turn SIGTERM into the exception of Ctrl-C while containers run, so that they are removed (main thread only)."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

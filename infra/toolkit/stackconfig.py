@@ -1,0 +1,78 @@
+"""What the Pulumi program is told, and what it answers: inputs, names of resources, names of outputs. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from toolkit.bundles import DEFAULT_BUNDLE
+from toolkit.errors import ConfigurationError
+
+PROJECT = "bun-to-datarobot"
+STACK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class StackInputs:
+    """Everything that decides what a stack looks like.
+
+    `context_archive` and the local halves of `files` are paths relative to infra/, where the program runs: an absolute
+    path would make another checkout of the same commit a change (platform-contract 5.7). `files` pairs each with its
+    name on the platform.
+    """
+
+    app_name: str
+    stack: str
+    context_archive: str
+    files: tuple[tuple[str, str], ...]
+    bundle: str = DEFAULT_BUNDLE
+    replicas: int = 1
+    allow_auto_stopping: bool = True
+
+    @property
+    def base_name(self) -> str:
+        """What the names of all resources start with; the stack is part of it."""
+        return f"{self.app_name}-{self.stack}"
+
+
+@dataclass(frozen=True)
+class StackOutputs:
+    """What a deployed stack exports."""
+
+    app_id: str
+    app_url: str
+    execution_environment_id: str
+    execution_environment_version_id: str
+    source_version_id: str
+
+
+def to_json(inputs: StackInputs) -> dict[str, Any]:
+    """Give the inputs as plain data."""
+    return asdict(inputs)
+
+
+def from_json(data: Mapping[str, Any]) -> StackInputs:
+    """Read what `to_json` gave."""
+    files = tuple((str(local), str(name)) for local, name in data["files"])
+    return StackInputs(**{**data, "files": files})
+
+
+def outputs_from(data: Mapping[str, Any]) -> StackOutputs | None:
+    """Read a stack's outputs; None when nothing is deployed."""
+    names = StackOutputs.__dataclass_fields__
+    if not all(data.get(name) for name in names):
+        return None
+    return StackOutputs(**{name: str(data[name]) for name in names})
+
+
+def check_stack_name(stack: str) -> str:
+    """Give the stack's name back. Raises ConfigurationError when Pulumi or a file system could not carry it."""
+    if not STACK_NAME.fullmatch(stack) or stack in {".", ".."}:
+        raise ConfigurationError(
+            f"{stack!r} cannot be the name of a stack.",
+            hint="Use letters, digits, '-', '_' and '.', at most 100 of them; for example: --stack dev",
+        )
+    return stack

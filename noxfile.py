@@ -1,0 +1,97 @@
+"""Isolated environments for tests, checks and deployment. `nox -l` lists them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests"]
+nox.options.reuse_venv = "yes"
+nox.options.stop_on_first_error = False
+
+ROOT = Path(__file__).parent
+SCRIPTS = ["bootstrap", ".ci/run", "custom_application/build-app.sh", "custom_application/start-app.sh"]
+TEST_REQUIREMENTS = ("-r", "requirements.txt", "-r", "tests/requirements.txt")
+
+
+def _programs(session: nox.Session, packages: dict[str, str]) -> None:
+    """See to it that programs are there: installed as root on Debian and Ubuntu, elsewhere it says what to do."""
+    missing = {program: package for program, package in packages.items() if not shutil.which(program)}
+    if not missing:
+        return
+    names = sorted(set(missing.values()))
+    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        session.log(f"Installing with apt-get: {', '.join(names)}")
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        session.run_install("apt-get", "update", "-qq", external=True, env=quiet)
+        session.run_install(
+            "apt-get", "install", "-y", "-qq", "--no-install-recommends", *names, external=True, env=quiet
+        )
+    else:
+        session.error(f"{', '.join(missing)} not found. Install {', '.join(names)} and run this again.")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests (unit, engine, app, stack, contract), then lint and types. Arguments go to pytest."""
+    _programs(session, {"chromium": "chromium", "dash": "dash", "bash": "bash"})
+    session.install(*TEST_REQUIREMENTS)
+    session.run("pytest", *session.posargs)
+    if not session.posargs:
+        session.notify("lint")
+        session.notify("types")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style (ruff), the direction of imports (import-linter) and the shell scripts (shellcheck)."""
+    _programs(session, {"shellcheck": "shellcheck"})
+    session.install(*TEST_REQUIREMENTS)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", env={"PYTHONPATH": "infra"})
+    session.run("shellcheck", *SCRIPTS, external=True)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of infra/toolkit (mypy, strict)."""
+    session.install(*TEST_REQUIREMENTS, "-r", "infra/requirements.txt")
+    session.run("mypy")
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Make the environment in which Pulumi's program runs; `invoke deploy` uses it."""
+    session.install("-r", "infra/requirements.txt")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure the tool against bare scripts that do the same, as ratios in one run. Arguments go to the benchmark."""
+    session.install(*TEST_REQUIREMENTS)
+    session.run("python", "tests/bench/run.py", *session.posargs)
+
+
+@nox.session(default=False, venv_backend="none")
+def check(session: nox.Session) -> None:
+    """Run what belongs before a commit: lint, types and the fast tests."""
+    for name in ("lint", "types"):
+        session.run(sys.executable, "-m", "nox", "-s", name, external=True)
+    session.run(
+        sys.executable,
+        "-m",
+        "nox",
+        "-s",
+        "tests",
+        "--",
+        "-m",
+        "not engine and not stack and not browser",
+        external=True,
+    )

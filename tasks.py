@@ -1,0 +1,153 @@
+"""Build, prove and deploy a Bun web app on DataRobot: `invoke --list`, `invoke --help NAME`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from invoke import Collection, Context, task
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "infra"))
+
+STACK = {"stack": "Stack: local (an emulator, no account needed), dev, staging, prod or any other name."}
+JSON = {"json": "Print JSON for programs on standard output; words for people go to standard error."}
+YES = {"yes": "Do not ask."}
+
+
+def _commands() -> Any:
+    """Import what the commands do only when one runs: `invoke --list` stays fast."""
+    from toolkit import commands
+
+    return commands
+
+
+@task(help=STACK | JSON)
+def doctor(_c: Context, stack: str = "", json: bool = False) -> None:
+    """Check this machine and the platform, and say what to do about each problem."""
+    _commands().doctor(ROOT, stack, as_json=json)
+
+
+@task(help=STACK | JSON)
+def stage(_c: Context, stack: str = "", json: bool = False) -> None:
+    """Show what ships and what does not, with the reason."""
+    _commands().stage(ROOT, stack, as_json=json)
+
+
+@task(help=STACK | {"fresh": "Build again even when nothing changed."})
+def build(_c: Context, stack: str = "", fresh: bool = False) -> None:
+    """Build the environment image and the app image as the platform would."""
+    _commands().build(ROOT, stack, fresh=fresh)
+
+
+@task(
+    help=STACK
+    | {
+        "app": "Folder of the app (default: APP_DIR).",
+        "environment": "Folder of the environment's Dockerfile (default: ENVIRONMENT_DIR).",
+        "env_file": "File with settings instead of .env.",
+        "runtime_env": "generated, verbatim or credential: where the app's .env comes from.",
+        "mode": "strip (root path, the default) or keep (below /apps/<id>).",
+        "browser": "auto, on or off.",
+        "bundle": "Resource bundle, for example cpu.8xlarge.",
+        "fresh": "Build again even when nothing changed.",
+        "json": "Write the report as JSON to this file ('-' for standard output).",
+    }
+)
+def smoke(
+    _c: Context,
+    stack: str = "",
+    app: str = "",
+    environment: str = "",
+    env_file: str = "",
+    runtime_env: str = "",
+    mode: str = "strip",
+    browser: str = "auto",
+    bundle: str = "",
+    fresh: bool = False,
+    json: str = "",
+) -> None:
+    """Prove on this machine that the app would work on the platform."""
+    changed = {"APP_DIR": app, "ENVIRONMENT_DIR": environment, "RUNTIME_ENV": runtime_env, "APP_BUNDLE": bundle}
+    _commands().smoke(
+        ROOT, stack, overrides=changed, env_file=env_file, mode=mode, browser=browser, fresh=fresh, json_to=json
+    )
+
+
+@task(help=STACK | JSON)
+def preview(_c: Context, stack: str = "", json: bool = False) -> None:
+    """Show what a deployment would change."""
+    _commands().preview(ROOT, stack, as_json=json)
+
+
+@task(help=STACK | YES | JSON | {"fresh": "Build and smoke again even when nothing changed."})
+def deploy(_c: Context, stack: str = "", yes: bool = False, json: bool = False, fresh: bool = False) -> None:
+    """Smoke the app, deploy it, and prove that this very release is serving."""
+    _commands().deploy(ROOT, stack, yes=yes, as_json=json, fresh=fresh)
+
+
+@task(help=STACK | JSON)
+def outputs(_c: Context, stack: str = "", json: bool = False) -> None:
+    """Show the ids and the URL of a deployed stack."""
+    _commands().outputs(ROOT, stack, as_json=json)
+
+
+@task(help=STACK | JSON)
+def status(_c: Context, stack: str = "", json: bool = False) -> None:
+    """Show what a stack has and the state of its application."""
+    _commands().status(ROOT, stack, as_json=json)
+
+
+@task(help=STACK | {"build": "Show the log of the build instead."})
+def logs(_c: Context, stack: str = "", build: bool = False) -> None:
+    """Show the logs of the deployed application."""
+    _commands().logs(ROOT, stack, build=build)
+
+
+@task(help=STACK | YES | JSON)
+def destroy(_c: Context, stack: str = "", yes: bool = False, json: bool = False) -> None:
+    """Remove everything that a stack has on the platform."""
+    _commands().destroy(ROOT, stack, yes=yes, as_json=json)
+
+
+@task(help={"everything": "Also the local platform's data, state, and tools built for every checkout."} | YES)
+def clean(_c: Context, everything: bool = False, yes: bool = False) -> None:
+    """Remove leftover containers, images of this tool and caches; state and local platform stay."""
+    _commands().clean(ROOT, everything=everything, yes=yes)
+
+
+@task(name="start", help=JSON | {"data": "Folder of its data (default: EMULATOR_DATA).", "port": "Port; 0: any free."})
+def emulator_start(_c: Context, data: str = "", port: int = 0, json: bool = False) -> None:
+    """Start the local DataRobot."""
+    _commands().emulator_start(ROOT, data, port, as_json=json)
+
+
+@task(name="stop", help={"data": "Folder of its data (default: EMULATOR_DATA)."})
+def emulator_stop(_c: Context, data: str = "") -> None:
+    """Stop the local DataRobot; its data stays."""
+    _commands().emulator_stop(ROOT, data)
+
+
+@task(name="status", help=JSON | {"data": "Folder of its data (default: EMULATOR_DATA)."})
+def emulator_status(_c: Context, data: str = "", json: bool = False) -> None:
+    """Show whether the local DataRobot runs, and where."""
+    _commands().emulator_status(ROOT, data, as_json=json)
+
+
+@task(name="reset", help=YES | {"data": "Folder of its data (default: EMULATOR_DATA)."})
+def emulator_reset(_c: Context, data: str = "", yes: bool = False) -> None:
+    """Empty the local DataRobot: no applications, the seeded organisation anew."""
+    _commands().emulator_reset(ROOT, data, yes=yes)
+
+
+@task(name="logs", help={"data": "Folder of its data (default: EMULATOR_DATA)."})
+def emulator_logs(_c: Context, data: str = "") -> None:
+    """Show the log of the local DataRobot."""
+    _commands().emulator_logs(ROOT, data)
+
+
+namespace = Collection(doctor, stage, build, smoke, preview, deploy, outputs, status, logs, destroy, clean)
+namespace.add_collection(
+    Collection("emulator", emulator_start, emulator_stop, emulator_status, emulator_reset, emulator_logs)
+)

@@ -1,0 +1,45 @@
+"""What every test gets. A test without a marker can reach neither the container engine nor Pulumi."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+GUARDED = ("docker", "dockerd", "pulumi")
+
+
+@pytest.fixture
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _fast_tests_stay_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make reaching for the engine or Pulumi fail in every test that is not marked for it."""
+    if any(request.node.get_closest_marker(name) for name in ("engine", "stack", "browser")):
+        yield
+        return
+    connect, popen = socket.socket.connect, subprocess.Popen.__init__
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if self.family == socket.AF_UNIX and "docker" in str(address):
+            pytest.fail(f"a unit test reaches for the container engine: {address}")
+        connect(self, address)
+
+    def guarded_popen(self: Any, args: Any, *rest: Any, **options: Any) -> None:
+        words = [args] if isinstance(args, str | Path) else list(args)
+        program = Path(str(words[0]))
+        if program.name in GUARDED and program.parts[:2] in (("/", "usr"), ("/", "bin"), ("/", "root")):
+            pytest.fail(f"a unit test starts {program}")
+        popen(self, args, *rest, **options)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(subprocess.Popen, "__init__", guarded_popen)
+    yield

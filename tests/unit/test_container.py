@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from toolkit import bundles, container
+from toolkit.baseimage import BaseImage
+from toolkit.container import RunSpec
+from toolkit.image import AppImage, EnvironmentImage
+
+ENVIRONMENT = EnvironmentImage("env:1", "e", BaseImage("b", "id", "local", ""), "/opt/code", False, 0.0)
+APP = AppImage("app:1", "a", ENVIRONMENT, {".env": b"TOKEN=x"}, False, 0.0, ())
+
+
+def test_a_container_runs_with_the_options_of_the_platform() -> None:
+    spec = RunSpec(APP, {"A": "1"}, bundles.find("CPU_8XL"), "smoke", "run-1", name="n", extra_hosts={"h": "1.2.3.4"})
+    assert container.run_options(spec, cpus=8) == {
+        "image": "app:1",
+        "name": "n",
+        "entrypoint": ["./start-app.sh"],
+        "command": [],
+        "environment": {"A": "1"},
+        "labels": {"bun-to-datarobot.run": "run-1", "bun-to-datarobot.owner": "smoke"},
+        "ports": {"8080/tcp": ("127.0.0.1", None)},
+        "extra_hosts": {"h": "1.2.3.4"},
+        "mem_limit": 14336 * 1024 * 1024,
+        "memswap_limit": 14336 * 1024 * 1024,
+        "nano_cpus": 2_000_000_000,
+        "pids_limit": 4096,
+        "cap_drop": ["ALL"],
+        "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"],
+        "security_opt": ["no-new-privileges"],
+        "stdin_open": False,
+        "tty": False,
+        "init": False,
+    }
+
+
+def test_no_more_cpus_are_asked_for_than_the_engine_has() -> None:
+    spec = RunSpec(APP, {}, bundles.find("cpu.8xlarge"), "smoke", "run-1")
+    assert container.run_options(spec, cpus=1)["nano_cpus"] == 1_000_000_000
+
+
+def test_listening_sockets_are_joined_with_their_processes() -> None:
+    output = "\n".join(
+        [
+            "listen 00000000:1F90 111",
+            "listen 0100007F:0BB8 222",
+            "listen 00000000000000000000000000000000:1F91 333",
+            "listen 00000000000000000000000001000000:1F92 444",
+            "process 7 111 999 ",
+            "command bun index.ts ",
+            "environment " + b"DATAROBOT_API_TOKEN=a=b\0PORT=8080\0".hex(),
+            "process 9 222 ",
+            "command node other.js ",
+            "environment ",
+        ]
+    )
+    found = container.parse_listeners(output)
+    assert [(one.address, one.port, one.pid, one.command) for one in found] == [
+        ("0.0.0.0", 8080, 7, "bun index.ts"),
+        ("127.0.0.1", 3000, 9, "node other.js"),
+        ("::", 8081, 0, ""),
+        ("::1", 8082, 0, ""),
+    ]
+    assert found[0].environment == {"DATAROBOT_API_TOKEN": "a=b", "PORT": "8080"}

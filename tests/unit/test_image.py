@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from toolkit import image
+
+
+def test_the_build_step_sees_placeholders_instead_of_secrets() -> None:
+    masked = image.mask(b"DATAROBOT_API_TOKEN='very $ecret'\nDATAROBOT_ENDPOINT=https://host/api/v2\nMY_PASSWORD=x\n")
+    assert masked == (
+        b"DATAROBOT_API_TOKEN=placeholder-of-DATAROBOT_API_TOKEN\n"
+        b"DATAROBOT_ENDPOINT=https://host/api/v2\n"
+        b"MY_PASSWORD=placeholder-of-MY_PASSWORD\n"
+    )
+
+
+def test_the_hook_is_sourced_by_sh_as_the_platform_does() -> None:
+    assert image.build_command(True, False, {}) == ["/bin/sh", "-c", ". ./build-app.sh"]
+
+
+def test_without_a_hook_the_build_step_does_nothing() -> None:
+    assert image.build_command(False, False, {}) == ["/bin/sh", "-c", ":"]
+
+
+def test_proxy_and_certificates_are_set_for_the_build_step_only_in_its_command() -> None:
+    script = image.build_command(True, True, {"HTTPS_PROXY": "http://proxy:3128/a b"})[2]
+    assert script.splitlines() == [
+        "export HTTPS_PROXY='http://proxy:3128/a b'",
+        "export NODE_EXTRA_CA_CERTS=/run/bun-to-datarobot/ca.crt",
+        "export SSL_CERT_FILE=/run/bun-to-datarobot/ca.crt",
+        "export CURL_CA_BUNDLE=/run/bun-to-datarobot/ca.crt",
+        ". ./build-app.sh",
+    ]

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from toolkit import stackconfig
+from toolkit.errors import ConfigurationError
+from toolkit.stackconfig import StackInputs
+
+
+def test_inputs_survive_json() -> None:
+    inputs = StackInputs("viewer", "dev", "../.toolkit/context.zip", (("../a", "a"), ("../b", "b")), replicas=2)
+    assert stackconfig.from_json(json.loads(json.dumps(stackconfig.to_json(inputs)))) == inputs
+    assert inputs.base_name == "viewer-dev"
+
+
+@pytest.mark.parametrize("name", ["", "..", "a b", "dev/../x", "ü", "a" * 101, "dev;rm"])
+def test_odd_stack_names_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be the name of a stack"):
+        stackconfig.check_stack_name(name)
+
+
+@pytest.mark.parametrize("name", ["dev", "local", "pr-12.preview_x"])
+def test_plain_stack_names_pass(name: str) -> None:
+    assert stackconfig.check_stack_name(name) == name
+
+
+def test_outputs_are_none_until_everything_is_there() -> None:
+    assert stackconfig.outputs_from({"app_id": "a"}) is None
+    everything = {name: name for name in stackconfig.StackOutputs.__dataclass_fields__}
+    found = stackconfig.outputs_from({**everything, "more": 1})
+    assert found is not None
+    assert found.app_url == "app_url"

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from toolkit import tools
+from toolkit.errors import ToolMissing
+from toolkit.tools import Places
+
+
+def _program(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    found = Places(tmp_path / "root", tmp_path / "home", tmp_path / "cache", tmp_path / "root" / ".toolkit")
+    for folder in (found.root / "infra", found.home, found.state):
+        folder.mkdir(parents=True)
+    (found.root / "infra" / "requirements.txt").write_text("pulumi==1\n")
+    return found
+
+
+def _environ(tmp_path: Path) -> dict[str, str]:
+    return {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+
+
+def test_a_pulumi_on_path_that_is_new_enough_is_used(tmp_path: Path, places: Places) -> None:
+    path = _program(tmp_path / "bin" / "pulumi", "echo v3.260.1\n")
+    assert tools.find_pulumi(places, _environ(tmp_path)) == tools.Tool(path, "3.260.1", "PATH")
+
+
+def test_an_old_pulumi_on_path_is_passed_over_for_the_one_built_earlier(tmp_path: Path, places: Places) -> None:
+    _program(tmp_path / "bin" / "pulumi", "echo v3.9.9\n")
+    built = _program(places.cache / "pulumi-3.250.0" / "bin" / "pulumi", "echo v3.250.0\n")
+    found = tools.find_pulumi(places, _environ(tmp_path))
+    assert found is not None
+    assert (found.path, found.origin) == (built, "built from its Go module earlier")
+
+
+def test_where_the_installer_puts_pulumi_is_looked_at(tmp_path: Path, places: Places) -> None:
+    path = _program(places.home / ".pulumi" / "bin" / "pulumi", "echo v3.250.0\n")
+    found = tools.find_pulumi(places, _environ(tmp_path))
+    assert found is not None
+    assert found.path == path
+
+
+def test_without_installer_and_build_the_error_says_what_to_do(tmp_path: Path, places: Places) -> None:
+    _program(places.deploy_python, "echo 'urlopen error: no such host' >&2; exit 1\n")
+    _program(tmp_path / "bin" / "go", 'case "$1" in env) echo go1.26.1;; *) echo no module >&2; exit 3;; esac\n')
+    lines: list[str] = []
+    with pytest.raises(ToolMissing) as caught:
+        tools.ensure_pulumi(places, _environ(tmp_path), on_line=lines.append)
+    assert "go ended with exit code 3" in caught.value.message
+    assert caught.value.details == ("no module",)
+    assert "Pulumi's installer cannot be had: urlopen error: no such host" in lines
+
+
+def test_the_cli_is_built_from_the_committed_module(tmp_path: Path, places: Places) -> None:
+    _program(places.deploy_python, "exit 1\n")
+    script = (
+        'case "$1" in env) echo go1.26.1;; build) pwd > "$OUT"; echo "$@" >> "$OUT"; shift; '
+        'while [ "$1" != -o ]; do shift; done; printf "#!/bin/sh\\necho v3.250.0\\n" > "$2"; chmod +x "$2";; esac\n'
+    )
+    _program(tmp_path / "bin" / "go", script)
+    out = tmp_path / "out"
+    found = tools.ensure_pulumi(places, {**_environ(tmp_path), "OUT": str(out)})
+    assert (found.version, found.origin) == ("3.250.0", "built from its Go module")
+    folder, arguments = out.read_text().splitlines()
+    assert folder == str(tools.CLI_MODULE)
+    assert "-mod=readonly" in arguments
+    assert arguments.endswith("github.com/pulumi/pulumi/pkg/v3/cmd/pulumi")
+    assert tools.ensure_pulumi(places, _environ(tmp_path)).origin == "built from its Go module earlier"
+
+
+def test_the_committed_module_pins_the_version() -> None:
+    assert f"github.com/pulumi/pulumi/pkg/v3 v{tools.PULUMI_VERSION}" in (tools.CLI_MODULE / "go.mod").read_text()
+
+
+def test_only_the_local_stack_may_fall_back_on_the_stand_in(tmp_path: Path, places: Places) -> None:
+    pulumi = tools.Tool(
+        _program(tmp_path / "bin" / "pulumi", "echo 'error: 403 HTTP error' >&2; exit 1\n"), "3", "PATH"
+    )
+    with pytest.raises(ToolMissing, match="403 HTTP error") as caught:
+        tools.ensure_plugin(places, _environ(tmp_path), pulumi, may_stand_in=False)
+    assert "pulumi plugin install resource datarobot 0.10.43" in caught.value.hint
+    plugin = tools.ensure_plugin(places, _environ(tmp_path), pulumi, may_stand_in=True)
+    assert plugin.stand_in
+    assert "403 HTTP error" in plugin.origin
+    assert plugin.folder is not None
+    assert os.access(plugin.folder / tools.PLUGIN, os.X_OK)
+
+
+def test_asking_for_the_stand_in_on_another_stack_does_not_help(tmp_path: Path, places: Places) -> None:
+    pulumi = tools.Tool(_program(tmp_path / "bin" / "pulumi", "exit 1\n"), "3", "PATH")
+    with pytest.raises(ToolMissing):
+        tools.ensure_plugin(places, _environ(tmp_path), pulumi, choice="stand-in", may_stand_in=False)
+
+
+def test_a_failed_download_is_not_tried_again_at_once(tmp_path: Path, places: Places) -> None:
+    script = f"echo tried >> '{tmp_path}/tries'; echo 'error: offline' >&2; exit 1\n"
+    pulumi = tools.Tool(_program(tmp_path / "bin" / "pulumi", script), "3", "PATH")
+    for _ in range(2):
+        assert tools.ensure_plugin(places, _environ(tmp_path), pulumi, may_stand_in=True).stand_in
+    assert (tmp_path / "tries").read_text().split() == ["tried"]
+    old = time.time() - tools.RETRY_DOWNLOAD_AFTER - 10
+    os.utime(places.state / "plugin-download-failed", (old, old))
+    tools.ensure_plugin(places, _environ(tmp_path), pulumi, may_stand_in=True)
+    assert (tmp_path / "tries").read_text().split() == ["tried", "tried"]
+
+
+def test_a_download_that_works_gives_the_real_plugin(tmp_path: Path, places: Places) -> None:
+    target = places.home / ".pulumi" / "plugins" / "resource-datarobot-v0.10.43" / tools.PLUGIN
+    script = f"mkdir -p '{target.parent}' && printf real > '{target}' && chmod +x '{target}'\n"
+    pulumi = tools.Tool(_program(tmp_path / "bin" / "pulumi", script), "3", "PATH")
+    plugin = tools.ensure_plugin(places, _environ(tmp_path), pulumi, may_stand_in=True)
+    assert (plugin.stand_in, plugin.origin) == (False, "installed by Pulumi")
+
+
+def test_a_stand_in_on_path_is_never_taken_for_the_real_plugin(tmp_path: Path, places: Places) -> None:
+    plugin = tools.stand_in(places, "why")
+    assert tools.find_plugin(places, {"PATH": str(plugin.folder)}) is None
+
+
+def test_the_deploy_environment_is_made_again_only_when_its_requirements_changed(places: Places) -> None:
+    _program(places.deploy_python, "exit 0\n")
+    stamp = places.deploy_python.parents[1] / f".made-from-{tools._digest(places.root / 'infra' / 'requirements.txt')}"
+    stamp.touch()
+    assert tools.ensure_deploy_python(places, {}) == places.deploy_python
+    (places.root / "infra" / "requirements.txt").write_text("pulumi==2\n")
+    (places.root / "noxfile.py").write_text("raise SystemExit('nox was started')\n")
+    with pytest.raises(ToolMissing, match="deploy environment"):
+        tools.ensure_deploy_python(places, {"PATH": os.environ["PATH"]})
