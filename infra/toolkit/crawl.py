@@ -197,6 +197,7 @@ class Finding:
     kind: Kind
     url: str = ""
     known: str = ""  # what the literal evaluates to, as far as it is known
+    of_start: bool = False  # the start page itself does not come up
 
 
 @dataclass(frozen=True)
@@ -559,17 +560,26 @@ class _Crawl:
 
     def _blame(self, problem: Problem, task: _Task, message: str, *, literal: str = "") -> None:
         shown = literal or (task.reference.literal if task.reference else task.url)
-        self._find(problem, shown, message, task.named_by, task.kind, task.url)
+        self._find(problem, shown, message, task.named_by, task.kind, task.url, of_start=task.reference is None)
 
     def _find(
-        self, problem: Problem, literal: str, message: str, named: str, kind: Kind, url: str = "", known: str = ""
+        self,
+        problem: Problem,
+        literal: str,
+        message: str,
+        named: str,
+        kind: Kind,
+        url: str = "",
+        known: str = "",
+        *,
+        of_start: bool = False,
     ) -> None:
         key = (problem, url or literal)
-        known = self._findings.get(key)
-        if known is None:
-            self._findings[key] = Finding(problem, literal, message, (named,), kind, url, known or literal)
-        elif named not in known.named_by and len(known.named_by) < 5:
-            self._findings[key] = replace(known, named_by=(*known.named_by, named))
+        before = self._findings.get(key)
+        if before is None:
+            self._findings[key] = Finding(problem, literal, message, (named,), kind, url, known or literal, of_start)
+        elif named not in before.named_by and len(before.named_by) < 5:
+            self._findings[key] = replace(before, named_by=(*before.named_by, named))
 
     # what verify compares
 

@@ -14,21 +14,20 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, Literal
 
 import docker
+from docker.errors import APIError
 
 from toolkit import container
-from toolkit.bundles import DEFAULT_BUNDLE, Bundle
-from toolkit.bundles import find as find_bundle
+from toolkit.bundles import BUNDLES, DEFAULT_BUNDLE, Bundle
 from toolkit.checks import build, crawl, environment, front, lifecycle, source, start
 from toolkit.checks.context import PORT, Context, Waited
 from toolkit.container import ContainerState, Listener, RunningApp, RunSpec
 from toolkit.crawl import CrawlResult, HttpFetch, Limits, Response
 from toolkit.crawl import crawl as follow
-from toolkit.engine import LABEL
 from toolkit.front import Front, Target
 from toolkit.image import AppImage
 from toolkit.report import Check, SmokeReport
@@ -61,13 +60,13 @@ class SmokeOptions:
     """
 
     mode: Literal["strip", "keep"] = "strip"
-    bundle: Bundle = find_bundle(DEFAULT_BUNDLE)  # noqa: RUF009  frozen, and the same for everybody
+    bundle: Bundle = BUNDLES[DEFAULT_BUNDLE]
     full_token: Secret | None = None
     endpoint: str = ""
     env: Mapping[str, str] | None = None
     patience: float = 120.0
     grace: float = 10.0
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 def run(
@@ -87,6 +86,19 @@ def run(
     smoke = _Smoke(engine, image, staged, options, host, on_event)
     with _terminated_like_interrupted():
         return smoke.run()
+
+
+class _Shell:
+    """The container as checks may ask it: one that has stopped meanwhile answers nothing."""
+
+    def __init__(self, app: RunningApp) -> None:
+        self._app = app
+
+    def exec(self, argv: list[str]) -> tuple[int, str]:
+        try:
+            return self._app.exec(argv)
+        except APIError:
+            return 126, ""
 
 
 class _Smoke:
@@ -112,7 +124,7 @@ class _Smoke:
         self._began = time.monotonic()
 
     def run(self) -> SmokeReport:
-        container.sweep(self._engine, OWNER, _is_alive)
+        container.sweep(self._engine, OWNER, is_alive)
         spec = RunSpec(
             image=self._image,
             env=self._environment(),
@@ -123,7 +135,7 @@ class _Smoke:
         with container.running(self._engine, spec, host=self._host, cpus=_cpus(self._engine, self._host)) as app:
             context = self._examine(app)
             stopping = time.monotonic()
-            if context.state is None or context.state.running:
+            if context.waited.response is not None and context.state is not None and context.state.running:
                 context = replace(context, stopped=app.stop(self._options.grace))
             self._ask(context, lifecycle.sigterm, time.monotonic() - stopping)
         left = container_names(self._engine, self._run_id)
@@ -160,7 +172,7 @@ class _Smoke:
             full_token=self._options.full_token,
             restricted_token=self._restricted,
             ships_env=".env" in self._image.late_files or any(file.path == ".env" for file in self._staged.files),
-            app=app,
+            app=_Shell(app),
             waited=waited,
             logs=() if up else tuple(app.logs(MOST_LOG_LINES)),
             state=None if up else waited.state,
@@ -235,7 +247,10 @@ class _Smoke:
 
 
 def wait(app: RunningApp, url: str, patience: float) -> Waited:
-    """Ask `url` as the platform's probe does until it is well, the app has exited, or it is clear that it never will."""
+    """Ask `url` as the platform's probe does, until it is well, the app has exited, or it is clear that it never will.
+
+    Gives up after `patience` seconds.
+    """
     began = time.monotonic()
     looks: list[tuple[float, frozenset[tuple[str, int]]]] = []
     listeners: list[Listener] = []
@@ -304,7 +319,7 @@ def container_names(engine: docker.DockerClient, run_id: str) -> list[str]:
     return [str(one["Names"][0]).lstrip("/") for one in found]
 
 
-def _is_alive(run_id: str) -> bool:
+def is_alive(run_id: str) -> bool:
     """Whether the process that a run belongs to still lives; one on another machine counts as alive."""
     host, _, rest = run_id.rpartition(".")[0].rpartition(".")
     if host != socket.gethostname() or not rest.isdigit():

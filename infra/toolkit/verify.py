@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from toolkit.crawl import Fetch, HttpFetch, Response
 from toolkit.errors import PermissionDenied, VerificationFailed
@@ -56,19 +55,22 @@ def verify(
     *,
     token: Secret,
     deadline: float,
+    proxy: str = "",
+    ca_bundle: str | None = None,
     fetch: Fetch | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> VerifyResult:
     """Ask `base_url` for every path of `served` with `token` and compare the digests.
 
     Waits until `deadline` (of time.monotonic()) for the platform to switch over: the old version, or a loading page,
-    may answer for a while. A refused token is final at once. Requests go below `base_url` only; no redirect is followed.
+    may answer for a while. A token that is refused three times ends it. Requests go below `base_url`
+    only, and no redirect is followed.
     """
     base = base_url if base_url.endswith("/") else base_url + "/"
     if fetch is not None:
         return _until(base, served, fetch, deadline, sleep)
     headers = {"authorization": f"Bearer {token.reveal()}"}
-    with HttpFetch(headers, timeout=20.0, proxy=_proxy(base)) as own:
+    with HttpFetch(headers, timeout=20.0, proxy=proxy, ca_bundle=ca_bundle) as own:
         return _until(base, served, own, deadline, sleep)
 
 
@@ -95,7 +97,7 @@ def _compare(
     """Ask once for everything that was not equal yet; gives the result and what was equal."""
     first = fetch(base)
     answered = who(first, base)
-    equal = {path: digest for path, digest in known.items()}
+    equal = dict(known)
     differing: list[str] = []
     missing: list[str] = []
     if answered is Answered.APP and first.status < 400:
@@ -160,14 +162,8 @@ def require(result: VerifyResult) -> None:
         )
     wrong = [*(f"differs: ./{path}" for path in result.differing), *(f"missing: ./{path}" for path in result.missing)]
     raise VerificationFailed(
-        f"{result.url} serves another version {after}: {len(wrong)} of {len(wrong) + len(result.matched)} files differ.",
+        f"{result.url} serves another version, {after}: "
+        f"{len(wrong)} of {len(wrong) + len(result.matched)} files differ.",
         hint="Wait a little and look again, or deploy again; invoke logs shows the application's log.",
         details=tuple(wrong[:20]),
     )
-
-
-def _proxy(url: str) -> str:
-    parts = urlsplit(url)
-    if not parts.hostname or proxy_bypass(parts.hostname):
-        return ""
-    return getproxies().get(parts.scheme, "")

@@ -35,20 +35,27 @@ def resolve(value: Any, made: dict[str, Any]) -> Any:
 
 
 def program_for(resources: list[dict[str, Any]], outputs: dict[str, Any]) -> Any:
-    def program() -> None:
+    async def program() -> None:
         made: dict[str, Any] = {}
         for resource in resources:
             name, kind = resource["name"], getattr(datarobot, resource["type"])
             arguments = resolve(resource.get("args", {}), made)
-            options = pulumi.ResourceOptions(**resource.get("options", {}))
+            depends = [made[other] for other in resource.get("after", ())]
+            options = pulumi.ResourceOptions(**resource.get("options", {}), depends_on=depends or None)
             if resource.get("invoke"):
                 made[name] = kind(**arguments)
             elif "get" in resource:
-                made[name] = kind.get(name, resolve(resource["get"], made))
+                made[name] = kind.get(name, resource["get"], opts=options)
             else:
                 made[name] = kind(name, opts=options, **arguments)
+                if name == "env" and any(other["name"] == "cred" for other in resources):
+                    # environment and credential do not depend on each other: one order for every run
+                    await made[name].urn.future()
+        ids = [resource.id for resource in made.values() if isinstance(resource, pulumi.Resource)]
         for name, value in outputs.items():
-            pulumi.export(name, resolve(value, made))
+            # outputs wait for every resource: a failed step then never has half of them
+            both = pulumi.Output.all(resolve(value, made), *ids)
+            pulumi.export(name, both.apply(lambda values: values[0]))
 
     return program
 
@@ -157,6 +164,7 @@ def main() -> None:
         answer = driver.open(command) if command["do"] == "open" else driver.run(command)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+    os._exit(0)  # a program that failed may have left threads waiting
 
 
 if __name__ == "__main__":

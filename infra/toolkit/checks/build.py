@@ -7,9 +7,7 @@ import re
 from toolkit.checks.context import Context
 from toolkit.report import Check, passed, warned
 
-_SWALLOWED = re.compile(
-    r"^(?:\S*sh: )?(?:\d+: )?\S+: (?:command )?not found$|^error: |^error\[|Module not found", re.IGNORECASE
-)
+_SWALLOWED = re.compile(r"(?:^|: )[^\s:]+: (?:command )?not found$|^error: |^error\[|Module not found", re.IGNORECASE)
 
 
 def output(context: Context) -> Check:

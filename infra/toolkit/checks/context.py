@@ -60,6 +60,24 @@ class Context:
     stopped: StopResult | None = None
     left_behind: tuple[str, ...] = ()
 
+    @property
+    def down(self) -> str:
+        """Why a running app cannot be asked; nothing when it can."""
+        if self.waited.response is None:
+            return "the app did not come up"
+        if self.state is not None and not self.state.running:
+            return "the app stopped while it was being used"
+        return ""
+
+    @property
+    def unseen(self) -> str:
+        """Why there is no page to judge; nothing when there is one."""
+        if self.down or self.crawled is None:
+            return self.down or "the app did not come up"
+        if any(finding.of_start for finding in self.crawled.findings):
+            return "the page did not come up"
+        return ""
+
     def text_of(self, path: str) -> str:
         """Give the text of a shipped file; nothing when it is not shipped."""
         for file in self.staged.files:

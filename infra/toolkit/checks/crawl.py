@@ -8,13 +8,11 @@ from toolkit.crawl import Finding, Problem
 from toolkit.references.model import Kind
 from toolkit.report import Check, failed, passed, skipped, warned
 
-_NOT_UP = "the app did not come up"
-
 
 def links(context: Context) -> Check:
     """In-app links and the data files that scripts fetch lead somewhere."""
-    if context.crawled is None:
-        return skipped("crawl.links", _NOT_UP)
+    if context.unseen or context.crawled is None:
+        return skipped("crawl.links", context.unseen)
     dead = context.crawled.of(Problem.DEAD_LINK)
     if dead:
         return warned(
@@ -29,9 +27,9 @@ def links(context: Context) -> Check:
 def hosts(context: Context) -> Check:
     """Browsers can reach the other hosts that the pages name, from an https page (they are not requested here)."""
     crawled = context.crawled
-    if crawled is None:
-        return skipped("crawl.hosts", _NOT_UP)
-    found = [f for f in crawled.of(Problem.LOOPBACK, Problem.INSECURE)]
+    if context.unseen or crawled is None:
+        return skipped("crawl.hosts", context.unseen)
+    found = crawled.of(Problem.LOOPBACK, Problem.INSECURE)
     broken = [finding for finding in found if finding.kind not in (Kind.LINK, Kind.PAGE)]
     if broken:
         first = broken[0]
@@ -55,8 +53,8 @@ def _named(findings: list[Finding]) -> list[str]:
 
 def complete(context: Context) -> Check:
     """The crawl came to its end."""
-    if context.crawled is None:
-        return skipped("crawl.complete", _NOT_UP)
+    if context.unseen or context.crawled is None:
+        return skipped("crawl.complete", context.unseen)
     limits = context.crawled.of(Problem.LIMIT)
     if limits:
         return warned("crawl.complete", limits[0].message, hint="Is there a page that makes up new URLs forever?")

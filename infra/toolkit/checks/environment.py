@@ -24,8 +24,8 @@ def token(context: Context) -> Check:
     check = "environment.token"
     if context.full_token is None or not context.full_token.reveal():
         return skipped(check, "no full token is configured (DATAROBOT_API_TOKEN in .env)")
-    if context.waited.response is None:
-        return skipped(check, "the app did not come up")
+    if context.down:
+        return skipped(check, context.down)
     if not context.ships_env:
         return failed(
             check,
@@ -167,8 +167,8 @@ def _holds(text: bytes, needles: Iterable[bytes]) -> bool:
 def private(context: Context) -> Check:
     """`.env` cannot be downloaded through the server."""
     check = "environment.private"
-    if context.dotenv is None:
-        return skipped(check, "the app did not come up")
+    if context.down or context.dotenv is None:
+        return skipped(check, context.down)
     body = context.dotenv.body
     secret = context.full_token is not None and _holds(body, marks_of(context.full_token.reveal()))
     if context.dotenv.status == 200 and (secret or re.search(rb"(?m)^\s*(?:export )?DATAROBOT_\w+=", body)):

@@ -10,35 +10,36 @@ from toolkit.crawl import Answer, Finding, Problem
 from toolkit.report import Check, failed, passed, skipped, warned
 
 _SHOWN = 10
-_NOT_UP = "the app did not come up"
 
 
 def page(context: Context) -> Check:
     """The app's URL answers an HTML page."""
     check = "front.page"
-    if context.crawled is None:
-        return skipped(check, _NOT_UP)
-    own = [finding for finding in context.crawled.findings if _of_the_page(context, finding)]
+    if context.down or context.crawled is None:
+        return skipped(check, context.down)
+    own = [finding for finding in context.crawled.findings if finding.of_start]
     if not own:
         return passed(check, "the page comes up through the front")
     first = own[0]
-    seen = f"{context.prefix.rstrip('/')}" if context.mode == "strip" else "/apps/<id>/"
+    probed = context.waited.response
+    if first.problem is Problem.MISSING and probed is not None and first.message.endswith(f"answers {probed.status}"):
+        return skipped(check, f"it answers {probed.status} as it does to the probe (start.probe)")
     hint = "Answer GET / with the page, and with Content-Type: text/html."
-    if context.mode == "keep" and first.problem is Problem.MISSING:
-        hint = f"Without the root path the app sees {seen}…: strip the prefix (SCRIPT_NAME), or mount the routes there."
-    return failed(check, f"The page does not come up: {first.message}", evidence=context.logs[-5:], hint=hint)
-
-
-def _of_the_page(context: Context, finding: Finding) -> bool:
-    crawled = context.crawled
-    return crawled is not None and finding.url == crawled.start_url and finding.problem is not Problem.OUTSIDE
+    if first.problem is Problem.REDIRECT:
+        hint = _prefix_hint([first])
+    return failed(
+        check,
+        f"The page does not come up: {first.message}",
+        evidence=[*_evidence(context, [first])[1:], *context.logs[-5:]],
+        hint=hint,
+    )
 
 
 def prefix(context: Context) -> Check:
     """Nothing leaves the prefix: `/x` goes to DataRobot itself, not to the app (platform-contract 4)."""
     check = "front.prefix"
-    if context.crawled is None:
-        return skipped(check, _NOT_UP)
+    if context.unseen or context.crawled is None:
+        return skipped(check, context.unseen)
     outside = context.crawled.of(Problem.OUTSIDE)
     redirects = [f for f in context.crawled.of(Problem.REDIRECT) if "loop" not in f.message]
     found = sorted(outside, key=lambda f: not f.message.startswith("<base")) + redirects
@@ -81,10 +82,8 @@ def assets(context: Context) -> Check:
     """Every asset that the page names, and every one that those name, answers as browsers demand."""
     check = "front.assets"
     crawled = context.crawled
-    if crawled is None:
-        return skipped(check, _NOT_UP)
-    if any(_of_the_page(context, finding) for finding in crawled.findings):
-        return skipped(check, "the page did not come up")
+    if context.unseen or crawled is None:
+        return skipped(check, context.unseen)
     wrong = crawled.of(
         Problem.SPECIFIER, Problem.FALLBACK, Problem.MISSING, Problem.TYPE, Problem.BROKEN, Problem.INTEGRITY
     )

@@ -9,14 +9,14 @@ from toolkit.report import Check, failed, passed, skipped, warned
 def sigterm(context: Context) -> Check:
     """The platform sends SIGTERM before it replaces the app, and kills it after the grace period."""
     if context.stopped is None:
-        return skipped("lifecycle.sigterm", "the app had stopped before")
+        return skipped("lifecycle.sigterm", "the app does not run")
     if context.stopped.killed:
         return warned(
             "lifecycle.sigterm",
             f"The app ignores SIGTERM and was killed after {context.stopped.seconds:.0f} s",
             "Requests that are under way break off, and every new version takes that much longer to come up.",
             evidence=["start-app.sh"],
-            hint="End start-app.sh with `exec` of the server, which needs process.on('SIGTERM', () => process.exit(0)).",
+            hint="End start-app.sh with `exec` of the server, which has to handle it: process.on('SIGTERM', …).",
         )
     return passed("lifecycle.sigterm", f"stops {context.stopped.seconds:.1f} s after SIGTERM")
 

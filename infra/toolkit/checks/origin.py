@@ -8,7 +8,21 @@ from pathlib import Path
 from toolkit.checks.context import App, Context
 from toolkit.crawl import Finding
 
-_TEXT = (".html", ".htm", ".ts", ".tsx", ".js", ".jsx", ".mjs", ".cjs", ".css", ".json", ".svg", ".webmanifest", ".vue")
+_TEXT: tuple[str, ...] = (
+    ".html",
+    ".htm",
+    ".ts",
+    ".tsx",
+    ".js",
+    ".jsx",
+    ".mjs",
+    ".cjs",
+    ".css",
+    ".json",
+    ".svg",
+    ".webmanifest",
+    ".vue",
+)
 _TEXT += (".svelte", ".astro", ".md", ".mdx", ".sh", ".py", ".txt", ".ejs", ".hbs", ".scss", ".less", ".mts")
 _MOST = 4
 _LARGEST = 2 * 2**20

@@ -105,7 +105,7 @@ def probe(context: Context) -> Check:
     """Kubernetes asks with its own user agent and without any header of a visitor (platform-contract 3)."""
     response = context.waited.response
     if response is None:
-        return skipped("start.probe", "nothing answers on port 8080")
+        return skipped("start.probe", context.down)
     path = context.probe_path
     if 200 <= response.status < 400:
         return passed("start.probe", f"the platform's probe GET {path} is answered with {response.status}")
@@ -121,7 +121,7 @@ def probe(context: Context) -> Check:
 def stable(context: Context) -> Check:
     """It still runs after the first requests."""
     if context.waited.response is None or context.state is None:
-        return skipped("start.stable", "the app did not come up")
+        return skipped("start.stable", context.down or "not looked at")
     if context.state.running:
         return passed("start.stable", "still running after the first requests")
     cause = "ran out of memory" if context.state.oom_killed else f"exited {how(context.state)}"

@@ -118,7 +118,7 @@ class Provider:
 
     def diff_config(self, request: Any) -> Any:
         """A changed token or endpoint updates the provider and replaces nothing."""
-        old, new = decode(request.oldInputs), decode(request.news)
+        old, new = decode(request.old_inputs), decode(request.news)
         changed = [name for name in sorted(CONFIG_SECRETS) if old.get(name) != new.get(name)]
         update = self._messages.PropertyDiff(kind=self._messages.PropertyDiff.UPDATE, inputDiff=True)
         return self._messages.DiffResponse(
@@ -135,7 +135,7 @@ class Provider:
         trace = self._environ.get("DATAROBOT_TRACE_CONTEXT", "")
         self._platform = Platform(str(endpoint), str(token), _timing(self._environ), self._cancelled, trace)
         return self._messages.ConfigureResponse(
-            supportsPreview=True, acceptResources=True, supportsAutonamingConfiguration=True
+            supportsPreview=True, acceptResources=True, supports_autonaming_configuration=True
         )
 
     def invoke(self, request: Any) -> Any:
@@ -180,11 +180,13 @@ class Provider:
         return self._messages.CreateResponse(id=str(state["id"]), properties=encode(state, resource.kind.secrets))
 
     def read(self, request: Any) -> Any:
-        """Bring a resource up to date; one that is gone has no id."""
+        """Bring a resource up to date; one that is gone has no id, except for `X.get`, which gets an empty resource (31b)."""
         resource = self._resource(request)
-        state = resource.read(self._configured(), decode(request.properties) | {"id": request.id})
+        before = decode(request.properties)
+        state = resource.read(self._configured(), before | {"id": request.id})
         if state is None:
-            return self._messages.ReadResponse()
+            from_get = request.HasField("properties") and not before
+            return self._messages.ReadResponse(id=request.id if from_get else "", properties=encode({}))
         inputs = inputs_from_state(resource.kind, state, decode(request.inputs))
         secret = resource.kind.secrets
         return self._messages.ReadResponse(

@@ -1,0 +1,287 @@
+"""Settings: the environment beats `.env`, `.env` beats the stack's file, that beats the default. All problems at once.
+
+`KEYS` is the single list of them; `.env.template` shows the same ones.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from toolkit import bundles
+from toolkit.bundles import DEFAULT_BUNDLE, Bundle
+from toolkit.errors import ConfigurationError
+
+LOCAL = "local"
+LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1|0\.0\.0\.0|host\.docker\.internal", re.IGNORECASE)
+ENDPOINT_EXAMPLE = "https://app.datarobot.com/api/v2"
+PLACEHOLDER = re.compile(r"your[_-]|<.*>|x{6,}|changeme|actual_token|token_here", re.IGNORECASE)
+APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+RuntimeEnvMode = Literal["generated", "verbatim", "credential"]
+ProviderChoice = Literal["auto", "real", "stand-in"]
+T = TypeVar("T")
+
+
+class Secret:
+    """A string that prints as stars; `reveal()` gives the value where it is really needed."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Give the value."""
+        return self._value
+
+    def __str__(self) -> str:
+        return "****"
+
+    def __repr__(self) -> str:
+        return "Secret('****')"
+
+    def __format__(self, spec: str) -> str:
+        return format("****", spec)
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One setting: its name, default, what it means, and whether its value is a secret."""
+
+    name: str
+    default: str
+    comment: str
+    secret: bool = False
+
+
+KEYS = (
+    Key("DATAROBOT_API_TOKEN", "", "Your API key with full permissions (reads all use cases and notebooks).", True),
+    Key("DATAROBOT_ENDPOINT", "", f"Address of the platform's API, for example {ENDPOINT_EXAMPLE}"),
+    Key("APP_NAME", "dr-nb-admin-viewer", "What the resources on the platform are called; the stack is added."),
+    Key("APP_DIR", "custom_application", "Folder of the app, relative to this file."),
+    Key("ENVIRONMENT_DIR", "custom_environment", "Folder of the environment's Dockerfile, relative to this file."),
+    Key("APP_ENV_KEYS", "", "More variables that the app gets in its .env, separated by commas."),
+    Key("RUNTIME_ENV", "generated", "Where the app's .env comes from: generated, verbatim or credential."),
+    Key("APP_BUNDLE", DEFAULT_BUNDLE, "CPU and memory of the app, from cpu.nano to cpu.8xlarge (2 CPUs, 14 GB)."),
+    Key("APP_REPLICAS", "1", "How many replicas of the app run (1 to 4)."),
+    Key("BUN_IMAGE", "", "Image to use for oven/bun where its registry cannot be reached (a mirror)."),
+    Key("PULUMI_STACK", "", "Stack that is used when --stack is not given."),
+    Key(
+        "PULUMI_BACKEND_URL",
+        "",
+        "Where Pulumi keeps its state, for a team: s3://, gs://, azblob://, file://, https://.",
+    ),
+    Key("PULUMI_ACCESS_TOKEN", "", "Token for Pulumi Cloud, when the state is kept there.", True),
+    Key("PULUMI_CONFIG_PASSPHRASE", "", "Passphrase of the state; without one it is made once, under .toolkit/.", True),
+    Key("PULUMI_CONFIG_PASSPHRASE_FILE", "", "File with that passphrase."),
+    Key("EMULATOR_DATA", ".toolkit/emulator", "Folder of the local platform's data, relative to this file."),
+    Key("EMULATOR_PORT", "0", "Port of the local platform; 0: the one it had last time, or a free one."),
+    Key("DATAROBOT_PROVIDER", "auto", "Pulumi plugin for the stack local: auto, real or stand-in."),
+    Key("DATAROBOT_TIMEOUT_MINUTES", "30", "How long Pulumi waits for a build or a start (minutes)."),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a command is told. Paths are absolute; `runtime_endpoint` is what the app in its container is told."""
+
+    stack: str
+    root: Path
+    app: Path
+    environment: Path
+    app_name: str
+    token: Secret | None
+    endpoint: str | None
+    runtime_endpoint: str | None
+    bundle: Bundle
+    replicas: int
+    app_env: Mapping[str, str]
+    runtime_env: RuntimeEnvMode
+    bun_image: str
+    backend_url: str
+    access_token: Secret | None
+    passphrase: Secret | None
+    passphrase_file: Path | None
+    emulator_data: Path
+    emulator_port: int
+    provider: ProviderChoice
+    timeout_minutes: int
+
+    @property
+    def toolkit_dir(self) -> Path:
+        """Where everything local is kept: caches, reports, state, the local platform."""
+        return self.root / ".toolkit"
+
+
+def load(
+    environ: Mapping[str, str],
+    dotenv: Path | None,
+    *,
+    stack: str,
+    root: Path,
+    defaults: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read the settings of `stack`; `defaults` come from the stack's committed file.
+
+    The stack `local` ignores endpoint and token: it only ever talks to the local platform. Raises ConfigurationError
+    whose details name every problem with key, what was found (never a secret) and what is expected.
+    """
+    file = dotenv_values(dotenv, interpolate=False) if dotenv is not None and dotenv.is_file() else {}
+    problems: list[str] = []
+    base = {key.name: key.default for key in KEYS}
+
+    def get(name: str) -> str:
+        for source in (environ, file, defaults or {}):
+            if source.get(name):
+                return str(source[name])
+        return base[name]
+
+    def parse(name: str, reader: Callable[[str], T], fallback: T) -> T:
+        try:
+            return reader(get(name))
+        except ConfigurationError as error:
+            problems.append(f"{name}: {error.message} {error.hint}".strip())
+            return fallback
+
+    def below(name: str) -> Path:
+        return (root / Path(get(name)).expanduser()).resolve()
+
+    is_local = stack == LOCAL
+    token = None if is_local else parse("DATAROBOT_API_TOKEN", _token, None)
+    endpoint = None if is_local else parse("DATAROBOT_ENDPOINT", _endpoint, None)
+    app_env: dict[str, str] = {}
+    for name in [word.strip() for word in get("APP_ENV_KEYS").split(",") if word.strip()]:
+        value = environ.get(name, file.get(name))
+        if not ENV_KEY.fullmatch(name):
+            problems.append(f"APP_ENV_KEYS: {name!r} is not the name of a variable.")
+        elif value is None:
+            problems.append(f"APP_ENV_KEYS: {name} is named there but set nowhere. Set it in .env, or take it out.")
+        else:
+            app_env[name] = value
+    passphrase_file = get("PULUMI_CONFIG_PASSPHRASE_FILE")
+    found = Settings(
+        stack=stack,
+        root=root,
+        app=below("APP_DIR"),
+        environment=below("ENVIRONMENT_DIR"),
+        app_name=parse("APP_NAME", _app_name, ""),
+        token=token,
+        endpoint=endpoint,
+        runtime_endpoint=endpoint,
+        bundle=parse("APP_BUNDLE", bundles.find, bundles.BUNDLES[DEFAULT_BUNDLE]),
+        replicas=parse("APP_REPLICAS", _whole(1, 4), 1),
+        app_env=app_env,
+        runtime_env=cast(
+            RuntimeEnvMode, parse("RUNTIME_ENV", _one_of("generated", "verbatim", "credential"), "generated")
+        ),
+        bun_image=get("BUN_IMAGE"),
+        backend_url=get("PULUMI_BACKEND_URL"),
+        access_token=_secret(get("PULUMI_ACCESS_TOKEN")),
+        passphrase=_secret(get("PULUMI_CONFIG_PASSPHRASE")),
+        passphrase_file=below("PULUMI_CONFIG_PASSPHRASE_FILE") if passphrase_file else None,
+        emulator_data=below("EMULATOR_DATA"),
+        emulator_port=parse("EMULATOR_PORT", _whole(0, 65535), 0),
+        provider=cast(ProviderChoice, parse("DATAROBOT_PROVIDER", _one_of("auto", "real", "stand-in"), "auto")),
+        timeout_minutes=parse("DATAROBOT_TIMEOUT_MINUTES", _whole(1, 24 * 60), 30),
+    )
+    if problems:
+        count = "One setting is" if len(problems) == 1 else f"{len(problems)} settings are"
+        raise ConfigurationError(
+            f"{count} wrong.", hint="Correct .env (or the environment, which beats it).", details=tuple(problems)
+        )
+    return found
+
+
+def require_platform(settings: Settings) -> None:
+    """Raise ConfigurationError unless there is a token and an endpoint to deploy with; the stack `local` needs none."""
+    if settings.stack == LOCAL:
+        return
+    missing = []
+    if not settings.token:
+        missing.append("DATAROBOT_API_TOKEN is not set. Expected: an API key of your DataRobot account.")
+    if not settings.endpoint:
+        missing.append(f"DATAROBOT_ENDPOINT is not set. Expected: {ENDPOINT_EXAMPLE}")
+    if missing:
+        raise ConfigurationError(
+            f"The stack {settings.stack!r} needs a DataRobot account.",
+            hint="cp .env.template .env and fill them in; or use the local platform, without an account: --stack local",
+            details=tuple(missing),
+        )
+
+
+def _token(text: str) -> Secret | None:
+    if not text:
+        return None
+    if text != text.strip() or re.search(r"\s", text):
+        raise ConfigurationError("the value has white space in or around it.", hint="Copy the key alone.")
+    if text[0] in "\"'" or text[-1] in "\"'":
+        raise ConfigurationError("the value begins or ends with a quotation mark.", hint="Copy the key alone.")
+    if PLACEHOLDER.search(text):
+        raise ConfigurationError("the value is a placeholder.", hint="Put in your own key.")
+    if text.lower().startswith("bearer"):
+        raise ConfigurationError("the value begins with 'Bearer'.", hint="Copy the key alone.")
+    return Secret(text)
+
+
+def _endpoint(text: str) -> str | None:
+    """Read the endpoint; a missing /api/v2 is put in, anything else that is odd is named."""
+    if not text:
+        return None
+    expected = f"Expected: {ENDPOINT_EXAMPLE}"
+    parts = urlsplit(text.strip())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError(f"found {text!r}, which is no http(s) address.", hint=expected)
+    if LOOPBACK.fullmatch(parts.hostname):
+        raise ConfigurationError(
+            f"found {text!r}, an address of this machine.", hint="The local platform is the stack local. " + expected
+        )
+    path = re.sub(r"/+", "/", parts.path).rstrip("/")
+    if path not in {"", "/api", "/api/v2"} or parts.query or parts.fragment or parts.username:
+        raise ConfigurationError(f"found {text!r}: the path of the API is /api/v2.", hint=expected)
+    return f"{parts.scheme}://{parts.netloc}/api/v2"
+
+
+def _app_name(text: str) -> str:
+    if not APP_NAME.fullmatch(text):
+        raise ConfigurationError(f"found {text!r}.", hint="Expected: letters, digits, '-' and '_', at most 63.")
+    return text
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\d{1,6}", text) or not least <= int(text) <= most:
+            raise ConfigurationError(f"found {text!r}.", hint=f"Expected: a whole number from {least} to {most}.")
+        return int(text)
+
+    return read
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ConfigurationError(f"found {text!r}.", hint=f"Expected: {', '.join(words)}.")
+        return text
+
+    return read
+
+
+def _secret(text: str) -> Secret | None:
+    return Secret(text) if text else None

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from tests.apps.contexts import FULL, RESTRICTED, START, context, crawled
+from toolkit.checks import environment
+from toolkit.crawl import Response
+from toolkit.report import Check
+
+KEY = "DATAROBOT_API_TOKEN"
+
+
+def script(*lines: str, shell: str = "#!/bin/sh") -> dict[str, str]:
+    return {"start-app.sh": "\n".join([shell, *lines]) + "\n"}
+
+
+def no_part_of_a_token(check: Check) -> bool:
+    return not any(token[:5] in repr(check) for token in (FULL, RESTRICTED))
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "words"),
+    [
+        (FULL, "pass", "holds the full token"),
+        ("", "fail", "is empty"),
+        (f"'{FULL}'", "fail", "quotes or blanks"),
+        (f"{FULL}\r", "fail", "quotes or blanks"),
+        ("something else", "fail", "neither the full token nor the restricted one"),
+        (RESTRICTED, "fail", "restricted token"),
+        (None, "fail", "has no DATAROBOT_API_TOKEN"),
+    ],
+)
+def test_every_value_is_told_apart(tmp_path: Path, value: str | None, status: str, words: str) -> None:
+    held = {"PATH": "/bin"} if value is None else {"PATH": "/bin", KEY: value}
+    check = environment.token(context(tmp_path, environment=held))
+    assert check.status == status
+    assert words in check.title
+    assert no_part_of_a_token(check)
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "line"),
+    [
+        (script("exec bun index.ts"), "start-app.sh does not load .env", "start-app.sh"),
+        (script("# . ./.env", "exec bun index.ts"), "start-app.sh does not load .env", "start-app.sh"),
+        (script("bun --env-file=.env index.ts"), "--env-file does not replace", "start-app.sh:2"),
+        (script("set -a", "source ./.env", "exec bun x"), "`source` does not exist in sh", "start-app.sh:3"),
+        (script(". .env", "exec bun x"), "`. .env` searches PATH", "start-app.sh:2"),
+        (script("(set -a; . ./.env)", "exec bun x"), "in a subshell", "start-app.sh:2"),
+        (script("bun index.ts &", ". ./.env", "wait"), "after the server was started", "start-app.sh:3"),
+        (
+            script(". ./.env", f"{KEY}=$SAVED", "exec bun x"),
+            "sets it again after it loaded .env",
+            "start-app.sh:3",
+        ),
+        (script("[ -f .env ] && echo found", "exec bun x"), "mentions .env, but does not load it", "start-app.sh:2"),
+    ],
+)
+def test_why_the_restricted_token_is_still_there(tmp_path: Path, files: dict[str, str], words: str, line: str) -> None:
+    check = environment.token(context(tmp_path, files, environment={KEY: RESTRICTED}))
+    assert check.status == "fail"
+    assert check.title.startswith("The app runs with the platform's restricted token: ")
+    assert words in check.title
+    assert line in check.evidence
+
+
+def test_bash_may_say_source(tmp_path: Path) -> None:
+    files = script("source .env", "bun x", shell="#!/bin/bash")
+    assert "does not exist" not in environment.token(context(tmp_path, files, environment={KEY: RESTRICTED})).title
+
+
+def test_code_that_loads_env_itself_cannot_be_seen_from_outside(tmp_path: Path) -> None:
+    files = script("exec bun index.ts") | {"load.ts": 'const text = await Bun.file("./.env").text();\n'}
+    check = environment.token(context(tmp_path, files, environment={KEY: RESTRICTED}))
+    assert (check.status, check.evidence) == ("warn", ("load.ts:1",))
+
+
+def test_without_env_in_the_release_that_is_the_cause(tmp_path: Path) -> None:
+    check = environment.token(context(tmp_path, ships_env=False, environment={KEY: RESTRICTED}))
+    assert check.title.startswith("The app ships no .env")
+
+
+def test_without_a_full_token_nothing_is_judged(tmp_path: Path) -> None:
+    assert environment.token(context(tmp_path, full_token=None)).status == "skip"
+
+
+@pytest.mark.parametrize("token", [FULL, RESTRICTED])
+@pytest.mark.parametrize("shape", ["{0}", "{0:.10}…", "Basic {1}"])
+def test_tokens_in_logs_and_bodies_are_found_and_not_repeated(tmp_path: Path, token: str, shape: str) -> None:
+    text = shape.format(token, base64.b64encode(f"user:{token}".encode()).decode())
+    logged = environment.leaks(context(tmp_path, logs=("fine", f"with {text}")))
+    assert (logged.status, logged.evidence) == ("fail", ("log line 2",))
+    assert "in its log" in logged.title
+    served = environment.leaks(context(tmp_path, crawled=crawled(bodies={"a.js": f"\n\nx='{text}'".encode()})))
+    assert (served.status, served.evidence) == ("fail", ("./a.js:3",))
+    assert no_part_of_a_token(logged) and no_part_of_a_token(served)
+
+
+def test_without_a_leak_it_passes(tmp_path: Path) -> None:
+    sound = context(tmp_path, logs=("token loaded", FULL[:4]), crawled=crawled(bodies={"": b"<p>full-token</p>"}))
+    assert environment.leaks(sound).status == "pass" or FULL.startswith("full-token")
+    assert environment.leaks(context(tmp_path)).status == "pass"
+
+
+def test_an_env_file_that_can_be_downloaded_is_a_failure(tmp_path: Path) -> None:
+    def answer(status: int, body: str) -> Check:
+        return environment.private(context(tmp_path, dotenv=Response(START + ".env", status, {}, body.encode())))
+
+    assert answer(200, "DATAROBOT_ENDPOINT='x'\n").status == "fail"
+    assert answer(200, f"T={FULL}").status == "fail"
+    assert answer(200, "<!doctype html>").status == "pass"
+    assert answer(404, "").status == "pass"
