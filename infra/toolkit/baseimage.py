@@ -29,6 +29,8 @@ DEBIAN_SUITE = "bookworm"
 STAND_IN_LABEL = f"{LABEL}.stand-in"
 CA_BUNDLE_IN_IMAGE = "etc/ssl/certs/ca-certificates.crt"
 
+CA_KEYS = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
 OnLine = Callable[[str], None]
 Origin = Literal["local", "pulled", "mirror", "stand-in"]
 
@@ -48,6 +50,12 @@ class BaseImageOptions:
     mirror: str = ""
     ca_bundle: Path | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
+
+
+def options_from(environ: Mapping[str, str], mirror: str = "") -> BaseImageOptions:
+    """Give the options for a process with this environment: certificates are found as other programs find theirs."""
+    named = next((environ[key] for key in CA_KEYS if environ.get(key)), "")
+    return BaseImageOptions(mirror, Path(named) if named and Path(named).is_file() else None, environ)
 
 
 @dataclass(frozen=True)

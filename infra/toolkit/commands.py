@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 from invoke.exceptions import Exit
 
@@ -30,13 +30,12 @@ from toolkit.settings import Secret, Settings
 from toolkit.tools import Places
 
 P = ParamSpec("P")
-Command = Callable[Concatenate[Path, P], None]
 DEFAULT_STACK = "dev"
 PLACEHOLDER_TOKEN = Secret("placeholder-token-for-a-smoke-test-without-an-account")
 PLACEHOLDER_ENDPOINT = "https://app.datarobot.com/api/v2"
 
 
-def command(function: Command[P]) -> Command[P]:
+def command(function: Callable[Concatenate[Path, P], None]) -> Callable[Concatenate[Path, P], None]:
     """Wrap a command: expected errors become a message and an exit code, a signal becomes exit code 8."""
 
     @functools.wraps(function)
@@ -56,7 +55,7 @@ def command(function: Command[P]) -> Command[P]:
         except OSError as error:
             raise Exit(code=_file_problem(error)) from None
 
-    return run
+    return cast(Callable[Concatenate[Path, P], None], run)
 
 
 @command

@@ -25,9 +25,8 @@ from typing import Any
 import docker
 from filelock import FileLock, Timeout
 
-from toolkit import archive, image, runtime_env, smoke, source, stack, stackconfig, tools, verify
+from toolkit import archive, baseimage, image, runtime_env, smoke, source, stack, stackconfig, tools, verify
 from toolkit import engine as engines
-from toolkit.baseimage import BaseImageOptions
 from toolkit.datarobot import Client
 from toolkit.emulator import control
 from toolkit.errors import (
@@ -48,7 +47,6 @@ from toolkit.tools import Places
 
 SMOKE_VALID = 24 * 3600.0
 SWITCH_PATIENCE = 120.0
-CA_KEYS = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -156,7 +154,7 @@ def build(
     engine: docker.DockerClient, settings: Settings, release: Release, bench: Bench, *, fresh: bool = False
 ) -> AppImage:
     """Build both images as the platform would, or find them again."""
-    options = base_options(settings, bench)
+    options = baseimage.options_from(bench.environ, settings.bun_image)
     with bench.phase("environment image") as say:
         environment = image.build_environment(engine, release.context, base=options, fresh=fresh, on_line=bench.line)
         origin = "a stand-in" if environment.base.origin == "stand-in" else environment.base.origin
@@ -173,14 +171,6 @@ def build(
         )
         say("built" if app.built else "unchanged")
     return app
-
-
-def base_options(settings: Settings, bench: Bench) -> BaseImageOptions:
-    """Give how a base image may be had on this machine."""
-    bundle = next((bench.environ[key] for key in CA_KEYS if bench.environ.get(key)), "")
-    return BaseImageOptions(
-        mirror=settings.bun_image, ca_bundle=Path(bundle) if Path(bundle).is_file() else None, environ=bench.environ
-    )
 
 
 def prove(

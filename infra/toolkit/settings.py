@@ -6,25 +6,31 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import re
+import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Literal, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from toolkit import bundles
 from toolkit.bundles import DEFAULT_BUNDLE, Bundle
 from toolkit.errors import ConfigurationError
 
 LOCAL = "local"
-LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1|0\.0\.0\.0|host\.docker\.internal", re.IGNORECASE)
+THIS_MACHINE = re.compile(r"(.+\.)?localhost\.?|host\.docker\.internal\.?", re.IGNORECASE)
+HOST = re.compile(r"\w([\w-]*\w)?(\.\w([\w-]*\w)?)*\.?")
 ENDPOINT_EXAMPLE = "https://app.datarobot.com/api/v2"
-PLACEHOLDER = re.compile(r"your[_-]|<.*>|x{6,}|changeme|actual_token|token_here", re.IGNORECASE)
+PLACEHOLDER = re.compile(r"^your[_-]|^<.*>$|^x{6,}$|changeme|actual_token|token_here", re.IGNORECASE)
 APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+ALWAYS_THERE = {"DATAROBOT_API_TOKEN", "DATAROBOT_ENDPOINT"}
+SHORTEST_SECRET = 8
 
 RuntimeEnvMode = Literal["generated", "verbatim", "credential"]
 ProviderChoice = Literal["auto", "real", "stand-in"]
@@ -56,7 +62,10 @@ class Secret:
         return bool(self._value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._value.encode(), other._value.encode())
+        if not isinstance(other, Secret):
+            return NotImplemented
+        mine, yours = (value.encode(errors="surrogatepass") for value in (self._value, other._value))
+        return hmac.compare_digest(mine, yours)
 
     def __hash__(self) -> int:
         return hash(self._value)
@@ -113,10 +122,10 @@ class Settings:
     runtime_endpoint: str | None
     bundle: Bundle
     replicas: int
-    app_env: Mapping[str, str]
+    app_env: Mapping[str, str] = field(repr=False)
     runtime_env: RuntimeEnvMode
     bun_image: str
-    backend_url: str
+    backend_url: str = field(repr=False)
     access_token: Secret | None
     passphrase: Secret | None
     passphrase_file: Path | None
@@ -144,8 +153,8 @@ def load(
     The stack `local` ignores endpoint and token: it only ever talks to the local platform. Raises ConfigurationError
     whose details name every problem with key, what was found (never a secret) and what is expected.
     """
-    file = dotenv_values(dotenv, interpolate=False) if dotenv is not None and dotenv.is_file() else {}
     problems: list[str] = []
+    file = _read(dotenv, problems) if dotenv is not None and dotenv.is_file() else {}
     base = {key.name: key.default for key in KEYS}
 
     def get(name: str) -> str:
@@ -170,8 +179,13 @@ def load(
     app_env: dict[str, str] = {}
     for name in [word.strip() for word in get("APP_ENV_KEYS").split(",") if word.strip()]:
         value = environ.get(name, file.get(name))
+        if name in ALWAYS_THERE:
+            continue  # they are in the app's .env anyway, with what this stack says and not what .env says
         if not ENV_KEY.fullmatch(name):
-            problems.append(f"APP_ENV_KEYS: {name!r} is not the name of a variable.")
+            shown = f"{name.split('=')[0]}=…" if "=" in name else name
+            problems.append(f"APP_ENV_KEYS: {shown!r} is not the name of a variable. Expected: names, without values.")
+        elif name.startswith("PULUMI_"):
+            problems.append(f"APP_ENV_KEYS: {name}: what begins with PULUMI_ never gets into the app. Take it out.")
         elif value is None:
             problems.append(f"APP_ENV_KEYS: {name} is named there but set nowhere. Set it in .env, or take it out.")
         else:
@@ -203,6 +217,8 @@ def load(
         timeout_minutes=parse("DATAROBOT_TIMEOUT_MINUTES", _whole(1, 24 * 60), 30),
     )
     if problems:
+        secrets = [secret for key in KEYS if key.secret and len(secret := get(key.name)) >= SHORTEST_SECRET]
+        problems = [_without(secrets, problem) for problem in problems]
         count = "One setting is" if len(problems) == 1 else f"{len(problems)} settings are"
         raise ConfigurationError(
             f"{count} wrong.", hint="Correct .env (or the environment, which beats it).", details=tuple(problems)
@@ -227,17 +243,46 @@ def require_platform(settings: Settings) -> None:
         )
 
 
+def _read(path: Path, problems: list[str]) -> dict[str, str | None]:
+    """Read a `.env`; a line that cannot be understood is a problem, of which only the number is shown."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise ConfigurationError(f"{path}:{line} is not UTF-8.", hint="Save the file in the encoding UTF-8.") from None
+    values: dict[str, str | None] = {}
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            blank = len(binding.original.string) - len(binding.original.string.lstrip())
+            line = binding.original.line + binding.original.string[:blank].count("\n")
+            problems.append(f"{path}:{line} is no line KEY=value. Expected: a quotation mark that opens also closes.")
+        elif binding.key is not None:
+            values[binding.key] = binding.value
+    return values
+
+
+def _without(secrets: list[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "****")
+    return text
+
+
 def _token(text: str) -> Secret | None:
     if not text:
         return None
-    if text != text.strip() or re.search(r"\s", text):
-        raise ConfigurationError("the value has white space in or around it.", hint="Copy the key alone.")
+    alone = "Copy the key alone."
+    if found := re.match(r"(bearer|token)[\s:=]", text, re.IGNORECASE):
+        raise ConfigurationError(f"the value begins with {found[1]!r}.", hint=alone)
+    if text.startswith("DATAROBOT_API_TOKEN"):
+        raise ConfigurationError("the value begins with the name of the setting.", hint=alone)
+    if re.search(r"\s", text):
+        raise ConfigurationError("the value has white space in or around it.", hint=alone)
     if text[0] in "\"'" or text[-1] in "\"'":
-        raise ConfigurationError("the value begins or ends with a quotation mark.", hint="Copy the key alone.")
+        raise ConfigurationError("the value begins or ends with a quotation mark.", hint=alone)
+    if odd := re.search(r"[^\x21-\x7e]", text):
+        raise ConfigurationError(f"the value has a character that no key has (U+{ord(odd[0]):04X}).", hint=alone)
     if PLACEHOLDER.search(text):
         raise ConfigurationError("the value is a placeholder.", hint="Put in your own key.")
-    if text.lower().startswith("bearer"):
-        raise ConfigurationError("the value begins with 'Bearer'.", hint="Copy the key alone.")
     return Secret(text)
 
 
@@ -246,17 +291,52 @@ def _endpoint(text: str) -> str | None:
     if not text:
         return None
     expected = f"Expected: {ENDPOINT_EXAMPLE}"
-    parts = urlsplit(text.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError(f"found {text!r}, which is no http(s) address.", hint=expected)
-    if LOOPBACK.fullmatch(parts.hostname):
+    shown = _shown_address(text)
+    parts = _split(text.strip())
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError(f"found {shown}, which is no http(s) address.", hint=expected)
+    if is_this_machine(parts.hostname):
         raise ConfigurationError(
-            f"found {text!r}, an address of this machine.", hint="The local platform is the stack local. " + expected
+            f"found {shown}, an address of this machine.", hint="The local platform is the stack local. " + expected
         )
     path = re.sub(r"/+", "/", parts.path).rstrip("/")
-    if path not in {"", "/api", "/api/v2"} or parts.query or parts.fragment or parts.username:
-        raise ConfigurationError(f"found {text!r}: the path of the API is /api/v2.", hint=expected)
-    return f"{parts.scheme}://{parts.netloc}/api/v2"
+    if path not in {"", "/api", "/api/v2"} or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ConfigurationError(f"found {shown}: the path of the API is /api/v2.", hint=expected)
+    return f"{parts.scheme}://{parts.netloc.lower()}/api/v2"
+
+
+def _split(text: str) -> SplitResult | None:
+    """Take an address apart; None when host or port are none."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+        if ":" in host:
+            ipaddress.IPv6Address(host)
+        elif host and not HOST.fullmatch(host):
+            return None
+    except ValueError:
+        return None
+    return parts
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host name or address, however it is written, means the machine that uses it."""
+    if THIS_MACHINE.fullmatch(host):
+        return True
+    try:
+        address = ipaddress.ip_address(host if ":" in host else socket.inet_ntoa(socket.inet_aton(host)))
+    except (OSError, ValueError):
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_unspecified
+
+
+def _shown_address(text: str) -> str:
+    """Give an address as it may be shown: without a password or a query, and not what rather is a key."""
+    if len(text) > 20 and not re.search(r"[.:]", text):
+        return f"a value of {len(text)} characters without a host name"
+    return repr(re.sub(r"\?.*", "?…", re.sub(r"//.*@", "//****@", text)))
 
 
 def _app_name(text: str) -> str:
@@ -267,7 +347,7 @@ def _app_name(text: str) -> str:
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not re.fullmatch(r"\d{1,6}", text) or not least <= int(text) <= most:
+        if not re.fullmatch(r"[0-9]{1,6}", text) or not least <= int(text) <= most:
             raise ConfigurationError(f"found {text!r}.", hint=f"Expected: a whole number from {least} to {most}.")
         return int(text)
 

@@ -201,7 +201,7 @@ class _Smoke:
         """Crawl the app through the front, and look into its container meanwhile."""
         target = Target(host=self._host, port=app.port, app_id=self._app_id, mode=self._options.mode)
         with ThreadPoolExecutor(1, "look") as aside, Front(target) as entrance, HttpFetch() as fetch:
-            looking = aside.submit(app.process_environment)
+            looking = aside.submit(held, app)
             crawled: CrawlResult = follow(fetch, entrance.url, context.prefix, self._options.limits)
             dotenv = fetch(entrance.url + ".env")
             inside = looking.result()
@@ -241,6 +241,14 @@ class _Smoke:
         if self._options.mode == "keep":
             environment["SCRIPT_NAME"] = f"/apps/{self._app_id}"
         return {**environment, **(self._options.env or {})}
+
+
+def held(app: RunningApp) -> dict[str, str]:
+    """Give the environment of the process that owns port 8080; asked again when an engine loses the output of exec."""
+    for _ in range(3):
+        if found := app.process_environment():
+            return found
+    return {}
 
 
 # --- Waiting ----------------------------------------------------------------------------------------------------------

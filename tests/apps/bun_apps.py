@@ -77,7 +77,7 @@ BASE: Mapping[str, str] = {
         'document.querySelector("h1").onclick = () => import("./lazy.js");\n'
     ),
     "public/lazy.js": 'console.log("lazy");\n',
-    "public/logo.svg": '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>\n',
+    "public/logo.svg": '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><path d="M0 0h8v8"/></svg>\n',
 }
 
 
@@ -118,19 +118,31 @@ class BunApp:
         return folder
 
 
+_ROUTE = 'if (path === "/api/items")'
+
+
+def _first(code: str) -> tuple[str, str]:
+    """Change the server so that its handler begins with `code`."""
+    return _ROUTE, f"{code}\n    {_ROUTE}"
+
+
+def _typed(condition: str) -> tuple[str, str]:
+    """Change the server so that files for which `condition` holds are sent as text/plain."""
+    plain = '{ headers: { "content-type": "text/plain" } }'
+    return "return new Response(file);", f"return new Response(file, {condition} ? {plain} : {{}});"
+
+
 def _start(line: str) -> dict[str, str]:
     return {"start-app.sh": f"#!/bin/sh\n{line}\n"}
 
 
-_SERVE_HTML = "Bun.file(root + (path === \"/\" ? \"/index.html\" : path))"
 _PREFIX_AWARE = (
     'if (path === "/") {\n'
     '      const prefix = request.headers.get("x-forwarded-prefix") ?? "";\n'
     '      const page = await Bun.file(root + "/index.html").text();\n'
     '      const based = page.replace("<meta", `<base href="${prefix}/"><meta`).replaceAll("./", `${prefix}/`);\n'
     '      return new Response(based, { headers: { "content-type": "text/html" } });\n'
-    "    }\n"
-    '    if (path === "/api/items")'
+    "    }"
 )
 
 SOUND = (
@@ -139,24 +151,25 @@ SOUND = (
         "ok_bundled",
         {
             "build-app.sh": (
-                "#!/bin/sh\nset -e\nbun build public/index.html --outdir dist --minify --splitting\ncp public/about.html dist\n"
+                "#!/bin/sh\nset -e\nbun build public/index.html --outdir dist --minify --splitting\n"
+                "cp public/about.html dist\n"
             )
         },
     ),
-    BunApp("slow_start", {"index.ts": ("const items", "await Bun.sleep(6000);\nconst items")}),
+    BunApp("slow_start", {"index.ts": ("const items", "await Bun.sleep(3000);\nconst items")}),
     BunApp(
         "loading_first",
-        {
-            "index.ts": (
-                'if (path === "/api/items")',
-                'if (performance.now() < 4000) return new Response("loading", { status: 503 });\n    if (path === "/api/items")',
-            )
-        },
+        {"index.ts": _first('if (performance.now() < 2000) return new Response("loading", { status: 503 });')},
     ),
-    BunApp("prefix_aware", {"index.ts": ('if (path === "/api/items")', _PREFIX_AWARE)}),
+    BunApp("prefix_aware", {"index.ts": _first(_PREFIX_AWARE)}),
     BunApp(
         "mounted_under_script_name",
-        {"index.ts": ("new URL(request.url).pathname", 'new URL(request.url).pathname.replace(process.env.SCRIPT_NAME, "")')},
+        {
+            "index.ts": (
+                "new URL(request.url).pathname",
+                'new URL(request.url).pathname.replace(process.env.SCRIPT_NAME, "")',
+            )
+        },
         mode="keep",
     ),
     BunApp(
@@ -178,9 +191,16 @@ SOUND = (
             )
         },
     ),
-    BunApp("noisy_log", {"index.ts": ("const items", 'for (let n = 0; n < 20000; n++) console.log("line " + n);\nconst items')}),
+    BunApp(
+        "noisy_log",
+        {"index.ts": ("const items", 'for (let n = 0; n < 20000; n++) console.log("line " + n);\nconst items')},
+    ),
     BunApp("ipv6_wildcard", {"index.ts": ('hostname: "0.0.0.0"', 'hostname: "::"')}),
-    BunApp("ignores_sigterm", {"index.ts": ("server.stop(true);\n  process.exit(0);", "")}, warns={"lifecycle.sigterm": "ignores SIGTERM"}),
+    BunApp(
+        "ignores_sigterm",
+        {"index.ts": ("server.stop(true);\n  process.exit(0);", "")},
+        warns={"lifecycle.sigterm": "ignores SIGTERM"},
+    ),
     BunApp(
         "swallowed_build_error",
         {"build-app.sh": "#!/bin/sh\nnpm run nothing-like-this\nmkdir -p dist\ncp -r public/. dist/\n"},
@@ -227,7 +247,9 @@ BROKEN = (
         fails={"start.listens": "ran out of memory"},
         bundle="cpu.nano",
     ),
-    BunApp("never_listens", _start("exec sleep 1000"), fails={"start.listens": "does not listen on any port"}, patience=4),
+    BunApp(
+        "never_listens", _start("exec sleep 1000"), fails={"start.listens": "does not listen on any port"}, patience=4
+    ),
     BunApp(
         "localhost_only",
         {"index.ts": ('hostname: "0.0.0.0"', 'hostname: "127.0.0.1"')},
@@ -241,18 +263,18 @@ BROKEN = (
     ),
     BunApp(
         "never_answers",
-        {"index.ts": ('if (path === "/api/items")', 'await new Promise(() => {});\n    if (path === "/api/items")')},
+        {"index.ts": _first("await new Promise(() => {});")},
         fails={"start.listens": "accepts connections on port 8080 but does not answer"},
         patience=6,
     ),
     BunApp(
         "probe_needs_sign_in",
-        {"index.ts": ('if (path === "/api/items")', 'return new Response("sign in", { status: 401 });\n    if (path === "/api/items")')},
+        {"index.ts": _first('return new Response("sign in", { status: 401 });')},
         fails={"start.probe": "answered with 401"},
     ),
     BunApp(
         "dies_on_request",
-        {"index.ts": ('if (path === "/api/items")', 'if (path === "/app.js") process.exit(9);\n    if (path === "/api/items")')},
+        {"index.ts": _first('if (path === "/app.js") process.exit(9);')},
         fails={"start.stable": "exited with code 9"},
     ),
     BunApp(
@@ -292,7 +314,7 @@ BROKEN = (
     ),
     BunApp(
         "redirects_to_the_root",
-        {"index.ts": ('if (path === "/api/items")', 'if (path === "/") return Response.redirect("/index.html");\n    if (path === "/api/items")')},
+        {"index.ts": _first('if (path === "/") return Response.redirect("/index.html");')},
         fails={"front.page": "redirects to"},
     ),
     BunApp(
@@ -322,18 +344,18 @@ BROKEN = (
     ),
     BunApp(
         "css_as_text",
-        {"index.ts": ("return new Response(file);", 'return new Response(file, path.endsWith(".css") ? { headers: { "content-type": "text/plain" } } : {});')},
+        {"index.ts": _typed('path.endsWith(".css")')},
         fails={"front.assets": "./style.css is text/plain, but browsers only take text/css"},
     ),
     BunApp(
         "page_as_text",
-        {"index.ts": ("return new Response(file);", 'return new Response(file, path === "/" ? { headers: { "content-type": "text/plain" } } : {});')},
+        {"index.ts": _typed('path === "/"')},
         fails={"front.page": "not text/html"},
     ),
     BunApp(
         "bare_import",
         {"public/app.js": 'import { createRoot } from "react-dom/client";\n'},
-        fails={"front.assets": "Import \"react-dom/client\": browsers cannot resolve a bare name"},
+        fails={"front.assets": 'Import "react-dom/client": browsers cannot resolve a bare name'},
     ),
     BunApp(
         "fetches_from_localhost",
@@ -341,7 +363,11 @@ BROKEN = (
         fails={"crawl.hosts": "points at the visitor's own machine"},
     ),
     BunApp("not_mounted_in_keep_mode", mode="keep", fails={"start.probe": "answered with 404"}),
-    BunApp("token_not_loaded", _start("exec bun index.ts"), fails={_TOKEN: f"{_RESTRICTED}: start-app.sh does not load .env"}),
+    BunApp(
+        "token_not_loaded",
+        _start("exec bun index.ts"),
+        fails={_TOKEN: f"{_RESTRICTED}: start-app.sh does not load .env"},
+    ),
     BunApp(
         "token_by_env_file",
         _start("exec bun --env-file=.env index.ts"),
@@ -359,7 +385,9 @@ BROKEN = (
     ),
     BunApp(
         "token_set_again",
-        _start('OLD=$DATAROBOT_API_TOKEN\nset -a\n. ./.env\nset +a\nexport DATAROBOT_API_TOKEN="$OLD"\nexec bun index.ts'),
+        _start(
+            'OLD=$DATAROBOT_API_TOKEN\nset -a\n. ./.env\nset +a\nexport DATAROBOT_API_TOKEN="$OLD"\nexec bun index.ts'
+        ),
         fails={_TOKEN: "sets it again after it loaded .env"},
     ),
     BunApp(
@@ -379,17 +407,30 @@ BROKEN = (
     ),
     BunApp(
         "logs_the_token",
-        {"index.ts": ("console.log(`listening", "console.log(`token ${process.env.DATAROBOT_API_TOKEN.slice(0, 10)}… listening")},
+        {
+            "index.ts": (
+                "console.log(`listening",
+                "console.log(`token ${process.env.DATAROBOT_API_TOKEN.slice(0, 10)}… listening",
+            )
+        },
         fails={"environment.leaks": "in its log"},
     ),
     BunApp(
         "serves_the_token",
-        {"index.ts": ('if (path === "/api/items")', 'if (path === "/app.js") return new Response(`const token = "${process.env.DATAROBOT_API_TOKEN}"`, { headers: { "content-type": "text/javascript" } });\n    if (path === "/api/items")')},
+        {
+            "index.ts": _first(
+                'if (path === "/app.js") return new Response(`"${process.env.DATAROBOT_API_TOKEN}"`, '
+                '{ headers: { "content-type": "text/javascript" } });'
+            )
+        },
         fails={"environment.leaks": "in what it serves"},
     ),
     BunApp(
         "serves_its_own_folder",
-        {"index.ts": ('import.meta.dir + "/dist"', "import.meta.dir"), "build-app.sh": "#!/bin/sh\nset -e\ncp -r public/. .\n"},
+        {
+            "index.ts": ('import.meta.dir + "/dist"', "import.meta.dir"),
+            "build-app.sh": "#!/bin/sh\nset -e\ncp -r public/. .\n",
+        },
         fails={"environment.private": "hands out .env"},
     ),
 )

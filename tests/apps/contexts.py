@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.apps.bun_apps import BASE
 from toolkit.checks.context import Context, Waited
 from toolkit.container import ContainerState, StopResult
 from toolkit.crawl import CrawlResult, Finding, Problem, Response
@@ -15,8 +14,10 @@ from toolkit.references.model import Kind
 from toolkit.settings import Secret
 from toolkit.source import SourceFile, StagedSource
 
-FULL = "full-token-0123456789-abcdefghijklmnop"
-RESTRICTED = "weak-token-9876543210-ponmlkjihgfedcba"
+from tests.apps.bun_apps import BASE
+
+FULL = "Zk9xQ2vT7mLw4RbN8sYd1HcJ5gPa3EuF"
+RESTRICTED = "b6VnX0rMqK2tWj8DzL5yCf9GhS4aUe7P"
 PREFIX = "/custom_applications/abc123/"
 START = "http://127.0.0.1:4000" + PREFIX
 RUNNING = ContainerState("running", True, 0, False, "")

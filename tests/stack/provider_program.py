@@ -1,8 +1,9 @@
 """Runs in the deploy environment: drives Pulumi's Automation API for `test_provider_recordings.py`.
 
-Reads one JSON command per line on standard input and answers each with one JSON line on standard output. `open` makes a stack for a
-folder; `up`, `preview`, `refresh` and `destroy` run it with a program that is described by the command's `resources` and `outputs`:
-a reference like {"$": "env.version_id"} stands for another resource's output.
+Reads one JSON command per line on standard input and answers each with one JSON line on standard output.
+`open` makes a stack for a folder; `up`, `preview`, `refresh` and `destroy` run it with a program that is
+described by the command's `resources` and `outputs`: a reference like {"$": "env.version_id"} stands for
+another resource's output.
 """
 
 from __future__ import annotations

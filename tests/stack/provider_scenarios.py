@@ -1,4 +1,4 @@
-"""The recorded scenarios as programs: what was done to the files, the program and the server between the engine's steps."""
+"""The recorded scenarios: what was done to the files, the program and the server between the engine's steps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,12 @@ RECORDED_ARCHIVES = {
     (DOCKERFILE, 2024): "bbc1e19877c69279465d55f1ce88e9faf61e3eff126afff2de5950fef86b76a4",
     (DOCKERFILE_CHANGED, 1980): "bd19afa8be99059a77a0df64f17ee177a5bf8ee06012a42f27d5587079aee24b",
 }
-BUNDLE = {"replicas": 1, "resource_label": "cpu.8xlarge", "service_web_requests_on_root_path": True, "session_affinity": True}
+BUNDLE = {
+    "replicas": 1,
+    "resource_label": "cpu.8xlarge",
+    "service_web_requests_on_root_path": True,
+    "session_affinity": True,
+}
 OUTPUTS = {
     "env": {
         "execution_environment_id": {"$": "env.id"},
@@ -111,7 +116,12 @@ class Run:
         self.options: dict[str, dict[str, Any]] = {}
         self.program: tuple[list[dict[str, Any]], dict[str, Any]] | None = None
         self._before: list[Any] = []
-        command = {"do": "open", "project": f"{work}/proj", "backend": f"{work}/backend", "home": self.environ["PULUMI_HOME"]}
+        command = {
+            "do": "open",
+            "project": f"{work}/proj",
+            "backend": f"{work}/backend",
+            "home": self.environ["PULUMI_HOME"],
+        }
         self.driver.ask(command | {"env": self.environ})
 
     # files
@@ -208,7 +218,9 @@ class Run:
 
     def _run(self, step: str, *, refresh: bool = False) -> None:
         start = len(self.recorder.requests)
-        command = {"do": step, "refresh": refresh, "env": self.environ, "config": self.config, **self.described()}
+        calls = self.work / f"calls-{len(self.steps)}.jsonl"
+        environ = self.environ | {"PULUMI_DEBUG_GRPC": str(calls)}
+        command = {"do": step, "refresh": refresh, "env": environ, "config": self.config, **self.described()}
         answer = self.driver.ask(deepcopy(command))
         requests = self.recorder.requests[start:]
         self.steps.append(recordings.recorded_form(step, answer, requests, self._before))
@@ -492,7 +504,9 @@ def _(run: Run) -> None:
     run.up()
     run.parameters(("MODE", "text", "b"))
     run.up()
-    run.fault("PATCH", "/versions/[0-9a-f]+/$", k=2, status=422, json={"message": "runtimeParameters is not allowed key"})
+    run.fault(
+        "PATCH", "/versions/[0-9a-f]+/$", k=2, status=422, json={"message": "runtimeParameters is not allowed key"}
+    )
     run.parameters(("MODE", "string", "b"))
     run.up()
 

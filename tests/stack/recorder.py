@@ -1,10 +1,12 @@
 """A loopback server that answers as the recorder did with which the real provider was recorded, and logs every request.
 
-Builds and applications are ready on the second look. Faults are injected answers: the k-th match of a method and a path.
+Builds and applications are ready on the second look. Faults are injected answers: the k-th match of a method
+and a path.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -158,10 +160,8 @@ class Recorder:
                 pass
 
             def finish(self) -> None:
-                try:
+                with contextlib.suppress(OSError):
                     super().finish()
-                except OSError:
-                    pass
 
         return Handler
 
@@ -375,9 +375,7 @@ class Recorder:
             version["runtimeParameters"] = new
         return version
 
-    def _patch_source_version(
-        self, source: str, identifier: str, document: Any, parts: list[dict[str, Any]]
-    ) -> Answer:
+    def _patch_source_version(self, source: str, identifier: str, document: Any, parts: list[dict[str, Any]]) -> Answer:
         versions = {version["id"]: version for version in self.sources[source]["versions"]}
         version = versions[identifier]
         if document is not None:

@@ -1,6 +1,7 @@
-"""The stand-in provider against everything that was recorded of the real one: the real Pulumi engine, the recorder as platform.
+"""The stand-in provider against everything recorded of the real one: the real engine, and a recorder as platform.
 
-Compared are all requests with headers, bodies and order, the engine's events, summaries, error texts, outputs and stored state.
+Compared are all requests with headers, bodies and order, the engine's events, summaries, error texts, outputs
+and stored state; for 36 scenarios also every answer of the plugin to the engine.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import recordings
+from tests.stack import recorded_calls, recordings
 from tests.stack.provider_fixtures import DeployTools, deploy_tools
 from tests.stack.provider_scenarios import SCENARIOS, Driver, Run
 from tests.stack.recorder import Recorder
@@ -63,7 +64,7 @@ def replay(name: str, work: Path, driver: Driver, environment: dict[str, str]) -
     recorded = recordings.load(name)
     ours = recordings.normalised(recordings.cut(recorded, run.steps), recorder.names, run.texts)
     (work / "ours.json").write_text(json.dumps(ours, indent=1))
-    return recordings.compare(recorded, ours)
+    return recordings.compare(recorded, ours) or recorded_calls.compare_calls(name, work, recorder.names, run.texts)
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +89,11 @@ def replays(
         finally:
             idle.put((driver, environment))
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        yield {name: pool.submit(replay_with_a_driver, name) for name in wanted}
-        for driver in drivers:
-            driver.close()
+    pool = ThreadPoolExecutor(WORKERS)
+    yield {name: pool.submit(replay_with_a_driver, name) for name in wanted}
+    pool.shutdown(cancel_futures=True)
+    for driver in drivers:
+        driver.close()
 
 
 @pytest.mark.parametrize("name", recordings.names())

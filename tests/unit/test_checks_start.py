@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from tests.apps.contexts import OK, RUNNING, context, exited
 from toolkit.checks import lifecycle, start
 from toolkit.checks.context import Waited
 from toolkit.container import ContainerState, Listener, StopResult
+
+from tests.apps.contexts import OK, RUNNING, context, exited
 
 BUN = Listener("0.0.0.0", 8080, 7, "bun index.ts", {})
 
@@ -16,14 +16,16 @@ BUN = Listener("0.0.0.0", 8080, 7, "bun index.ts", {})
 @pytest.mark.parametrize(
     ("state", "logs", "title"),
     [
-        (exited(1), ("a", "error: no database"), "The app exited with code 1 after 2.0 s: error: no database"),
-        (exited(0), (), "The app exited with code 0 after 2.0 s"),
-        (exited(127), (), "The app exited with code 127 (command not found) after 2.0 s"),
-        (exited(139), (), "The app exited by SIGSEGV (exit code 139) after 2.0 s"),
-        (exited(137, oom=True), (), "The app ran out of memory and was killed after 2.0 s"),
+        (exited(1), ("a", "error: no database"), "The app exited with code 1: error: no database"),
+        (exited(0), (), "The app exited with code 0"),
+        (exited(127), (), "The app exited with code 127 (command not found)"),
+        (exited(139), (), "The app exited by SIGSEGV (exit code 139)"),
+        (exited(137, oom=True), (), "The app ran out of memory and was killed"),
     ],
 )
-def test_an_exit_is_told_with_its_cause(tmp_path: Path, state: ContainerState, logs: tuple[str, ...], title: str) -> None:
+def test_an_exit_is_told_with_its_cause(
+    tmp_path: Path, state: ContainerState, logs: tuple[str, ...], title: str
+) -> None:
     check = start.listens(context(tmp_path, waited=Waited(None, 2.0, state), logs=logs))
     assert (check.status, check.title) == ("fail", title)
     assert check.evidence == logs
@@ -32,7 +34,7 @@ def test_an_exit_is_told_with_its_cause(tmp_path: Path, state: ContainerState, l
 @pytest.mark.parametrize(
     ("listeners", "accepted", "title"),
     [
-        ((), False, "The app does not listen on any port after 2 s"),
+        ((), False, "The app does not listen on any port"),
         ((BUN,), True, "The app accepts connections on port 8080 but does not answer"),
         (
             (replace(BUN, address="127.0.0.1"),),
@@ -56,7 +58,9 @@ def test_not_answering_is_told_with_what_listens(
         assert "process 7: bun index.ts" in check.evidence[0]
 
 
-@pytest.mark.parametrize(("status", "answer"), [(200, "pass"), (302, "pass"), (401, "fail"), (404, "fail"), (500, "fail")])
+@pytest.mark.parametrize(
+    ("status", "answer"), [(200, "pass"), (302, "pass"), (401, "fail"), (404, "fail"), (500, "fail")]
+)
 def test_the_probe_wants_2xx_or_3xx(tmp_path: Path, status: int, answer: str) -> None:
     waited = Waited(replace(OK, status=status), 0.1, RUNNING)
     assert start.probe(context(tmp_path, waited=waited)).status == answer
@@ -78,7 +82,7 @@ def test_what_cannot_be_asked_is_skipped_with_the_reason(tmp_path: Path) -> None
 def test_stopping_is_judged_by_how_it_ended(tmp_path: Path) -> None:
     assert lifecycle.sigterm(context(tmp_path)).status == "pass"
     killed = lifecycle.sigterm(context(tmp_path, stopped=StopResult(10.1, 137, True)))
-    assert (killed.status, killed.title) == ("warn", "The app ignores SIGTERM and was killed after 10 s")
+    assert (killed.status, killed.title) == ("warn", "The app ignores SIGTERM and had to be killed")
 
 
 def test_what_is_left_behind_is_named(tmp_path: Path) -> None:

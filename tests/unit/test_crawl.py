@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator, Mapping
 
 import pytest
-
 from toolkit.crawl import CrawlResult, HttpFetch, Limits, Problem, Response, crawl, unfit
 from toolkit.references.model import Kind
 
@@ -31,7 +30,7 @@ class Site:
     """A site in memory: path below the prefix -> body, or (status, headers, body). Everything else answers 404."""
 
     def __init__(self, files: Mapping[str, object], *, fallback: str | None = None) -> None:
-        self.files = {path: value for path, value in files.items()}
+        self.files = dict(files)
         self.fallback = fallback
         self.asked: list[str] = []
 
@@ -52,8 +51,8 @@ class Site:
         return Response(url, 200, {"content-type": mime}, str(value).encode())
 
 
-def result(files: Mapping[str, object], *, fallback: str | None = None, limits: Limits = Limits()) -> CrawlResult:
-    return crawl(Site(files, fallback=fallback), START, PREFIX, limits)
+def result(files: Mapping[str, object], *, fallback: str | None = None, limits: Limits | None = None) -> CrawlResult:
+    return crawl(Site(files, fallback=fallback), START, PREFIX, limits or Limits())
 
 
 def page(head: str = "", body: str = "") -> str:
@@ -70,7 +69,9 @@ def problems(crawled: CrawlResult) -> list[tuple[str, str]]:
 
 def test_a_sound_site_has_no_findings_and_everything_is_served() -> None:
     files = {
-        "": page('<link rel=stylesheet href="./a.css"><script type=module src="js/m.js"></script>', "<img src=./i.png>"),
+        "": page(
+            '<link rel=stylesheet href="./a.css"><script type=module src="js/m.js"></script>', "<img src=./i.png>"
+        ),
         "a.css": '@import "b.css";\n@font-face { font-family: x; src: url(f.woff2) format("woff2") }',
         "b.css": "body { background: url('i.png') }",
         "js/m.js": 'import "./n.js"; const later = () => import("./lazy.js"); fetch("./api/items");',
@@ -158,10 +159,10 @@ def test_each_attribute_may_stay_inside(markup: str) -> None:
         'const request = new XMLHttpRequest(); request.open("GET", "/api")',
         'new EventSource("/events")',
         'new WebSocket("/ws")',
-        'new WebSocket(`wss://${location.host}/ws`)',
+        "new WebSocket(`wss://${location.host}/ws`)",
         'new WebSocket((location.protocol === "https:" ? "wss://" : "ws://") + location.host + "/ws")',
         'new WebSocket(location.origin.replace(/^http/, "ws") + "/ws")',
-        'const proto = location.protocol === "https:" ? "wss" : "ws"; new WebSocket(proto + "://" + location.host + "/ws")',
+        'const p = location.protocol === "https:" ? "wss" : "ws"; new WebSocket(p + "://" + location.host + "/ws")',
         'fetch(new URL("/api", location.href))',
         'fetch(location.origin + "/api")',
         'new Worker("/w.js")',
@@ -171,6 +172,7 @@ def test_each_attribute_may_stay_inside(markup: str) -> None:
         '$.getJSON("/api")',
         'location.href = "/login"',
         'location.assign("/login")',
+        'window.open("/popup")',
         'history.pushState(null, "", "/about")',
         'jsx("img", { src: "/logo.png", alt: "" })',
         'React.createElement("a", { href: "/" }, "home")',
@@ -199,14 +201,17 @@ def test_scripts_that_leave_the_prefix_are_found(script: str) -> None:
         'function get(path) { return fetch(path) } get("/x")',
         'let base = "/"; base = window.BASE; fetch(base + "/api")',
         "fetch(`/${prefix}/api`)",
-        'new WebSocket((location.protocol === "https:" ? "wss://" : "ws://") + location.host + location.pathname + "ws")',
+        'new WebSocket((location.protocol === "http:" ? "ws:" : "wss:") + "//" + location.host + location.pathname)',
         'const u = new URL("ws", location.href); u.protocol = "wss:"; new WebSocket(u)',
         'new WebSocket(new URL("./ws", location.href).href.replace("http", "ws"))',
         'fetch(location.pathname + "api")',
         'fetch(location.hostname === "localhost" ? "http://localhost:3000/api" : "./api")',
         'if (location.hostname === "localhost") { fetch("http://localhost:3000/api") }',
         'const api = window.CONFIG ? "/api" : "./api"; fetch(api)',
-        'map.open("/settings")',
+        'map.open("/settings"); open("/dialog")',
+        'const location = useLocation(); location.href = "/x"; fetch(location.pathname + "x")',
+        'function go(location) { location.assign("/x") }',
+        '$("/not/a/url"); jQuery("1px")',
         'const routes = ["/", "/about"]; router.push("/about")',
         'navigate("/about"); const s = "/not/a/url";',
         'jsx(Link, { to: "/about", href: "/about" })',
@@ -228,14 +233,18 @@ def test_datarobot_s_own_paths_are_told_apart_from_the_app_s() -> None:
 
 
 def test_the_visitor_s_own_machine_and_plain_http_are_refused() -> None:
-    script = 'fetch("http://localhost:3000/api"); new WebSocket("ws://" + location.host + "/ws"); fetch("http://api.test/x")'
+    script = (
+        'fetch("http://localhost:3000/api"); new WebSocket("ws://" + location.host + "/ws"); fetch("http://api.test/x")'
+    )
     crawled = result({"": page(f"<script>{script}</script>", "<a href='http://docs.test/'>docs</a>")})
     assert sorted(finding.problem for finding in crawled.findings) == ["insecure", "insecure", "loopback"]
     assert dict(crawled.hosts) == {"docs.test": "./:4"}
 
 
 def test_other_hosts_are_listed_and_never_asked() -> None:
-    crawled = result({"": page('<script src="https://cdn.test/x.js"></script><link rel=preconnect href="//fonts.test">')})
+    crawled = result(
+        {"": page('<script src="https://cdn.test/x.js"></script><link rel=preconnect href="//fonts.test">')}
+    )
     assert set(crawled.hosts) == {"cdn.test", "fonts.test"}
     assert asked(crawled) == {""}
 
@@ -386,7 +395,11 @@ def test_a_crawl_is_bounded() -> None:
 
 
 def test_findings_of_one_literal_are_merged() -> None:
-    files = {"": page("<script src=a.js></script><script src=b.js></script>"), "a.js": "fetch('/x')", "b.js": "fetch('/x')"}
+    files = {
+        "": page("<script src=a.js></script><script src=b.js></script>"),
+        "a.js": "fetch('/x')",
+        "b.js": "fetch('/x')",
+    }
     crawled = result(files)
     assert [(f.literal, f.named_by) for f in crawled.findings] == [("/x", ("./a.js:1", "./b.js:1"))]
 

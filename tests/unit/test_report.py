@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from toolkit.report import Check, SmokeReport, failed, passed, skipped, warned
 
 CHECKS = (
@@ -61,7 +60,9 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["report.json"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"report_version": 2}', '{"report_version": 1}', '{"report_version": 1, "checks": [{}]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"report_version": 2}', '{"report_version": 1}', '{"report_version": 1, "checks": [{}]}']
+)
 def test_anything_else_is_no_report(tmp_path: Path, text: str) -> None:
     path = tmp_path / "report.json"
     path.write_text(text)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-
 from toolkit.crawl import Response
 from toolkit.errors import PermissionDenied, VerificationFailed
 from toolkit.settings import Secret
@@ -39,7 +38,12 @@ class Platform:
 
 def run(platform: Platform, *, patience: float = 60.0, base: str = BASE) -> VerifyResult:
     return verify(
-        base, SERVED, token=Secret("t"), deadline=time.monotonic() + patience, fetch=platform, sleep=lambda _seconds: None
+        base,
+        SERVED,
+        token=Secret("t"),
+        deadline=time.monotonic() + patience,
+        fetch=platform,
+        sleep=lambda _seconds: None,
     )
 
 
@@ -95,7 +99,12 @@ def test_another_version_is_named_with_its_files() -> None:
         (answer(503), Answered.LOADING, VerificationFailed, "still shows that the application is starting"),
         (answer(404), Answered.ABSENT, VerificationFailed, "answers 404"),
         (answer(500), Answered.APP, VerificationFailed, "answers 500"),
-        (Response(BASE, 0, {}, b"", "connection refused"), Answered.UNREACHABLE, VerificationFailed, "connection refused"),
+        (
+            Response(BASE, 0, {}, b"", "connection refused"),
+            Answered.UNREACHABLE,
+            VerificationFailed,
+            "connection refused",
+        ),
     ],
 )
 def test_who_answered_is_told_apart(response: Response, answered: Answered, error: type[Exception], words: str) -> None:

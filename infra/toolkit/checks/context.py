@@ -82,5 +82,5 @@ class Context:
         """Give the text of a shipped file; nothing when it is not shipped."""
         for file in self.staged.files:
             if file.path == path:
-                return file.local.read_text(encoding="utf-8", errors="replace")
+                return file.local.read_bytes().decode("utf-8", "replace")
         return ""

@@ -13,12 +13,13 @@ def sigterm(context: Context) -> Check:
     if context.stopped.killed:
         return warned(
             "lifecycle.sigterm",
-            f"The app ignores SIGTERM and was killed after {context.stopped.seconds:.0f} s",
-            "Requests that are under way break off, and every new version takes that much longer to come up.",
+            "The app ignores SIGTERM and had to be killed",
+            f"It was killed after {context.stopped.seconds:.0f} s. Requests that are under way break off, "
+            "and every new version takes that much longer to come up.",
             evidence=["start-app.sh"],
             hint="End start-app.sh with `exec` of the server, which has to handle it: process.on('SIGTERM', …).",
         )
-    return passed("lifecycle.sigterm", f"stops {context.stopped.seconds:.1f} s after SIGTERM")
+    return passed("lifecycle.sigterm", "stops on SIGTERM", f"after {context.stopped.seconds:.1f} s")
 
 
 def left_behind(context: Context) -> Check:

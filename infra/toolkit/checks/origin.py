@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from toolkit.checks.context import App, Context
 from toolkit.crawl import Finding
@@ -25,14 +25,20 @@ _TEXT: tuple[str, ...] = (
 )
 _TEXT += (".svelte", ".astro", ".md", ".mdx", ".sh", ".py", ".txt", ".ejs", ".hbs", ".scss", ".less", ".mts")
 _MOST = 4
+_END = "end of the search"
 _LARGEST = 2 * 2**20
 
 
 def places(context: Context, finding: Finding) -> list[str]:
-    """Give `file:line` of a few places where the literal of `finding` is written: sources first, then built files."""
+    """Give `file:line` of a few places where the literal of `finding` is written.
+
+    Files that are called like the document that names it come first (server code may hold the same text as a route),
+    and what is shipped before what the build made of it.
+    """
     needles = _needles(finding)
+    document = PurePosixPath(finding.named_by[0].rpartition(":")[0]).stem if finding.named_by else ""
     found: list[str] = []
-    for file in context.staged.files:
+    for file in sorted(context.staged.files, key=lambda file: PurePosixPath(file.path).stem != (document or "index")):
         if file.path.endswith(_TEXT) and len(found) < _MOST:
             found.extend(f"{file.path}:{line}" for line in lines_with(file.local, needles)[:2])
     shipped = {file.path for file in context.staged.files}
@@ -72,9 +78,15 @@ def _built(app: App, needles: Iterable[str]) -> list[str]:
     """Search the container's working directory, without what was installed."""
     patterns = [part for needle in needles for part in ("-e", needle)]
     script = (
-        'grep -rnIF -m 2 --exclude-dir=node_modules --exclude-dir=.git "$@" . 2>/dev/null | cut -c1-300 | head -n 20'
+        'grep -rnIF -m 2 --exclude-dir=node_modules --exclude-dir=.git "$@" . 2>/dev/null '
+        "| cut -c1-300 | sort -t: -k1,1 -k2,2n | head -n 20; "
+        f"echo {_END}"
     )
-    _, output = app.exec(["/bin/sh", "-c", script, "sh", *patterns])
+    output = ""
+    for _ in range(3):  # engines have been seen to lose the output of a short command
+        _, output = app.exec(["/bin/sh", "-c", script, "sh", *patterns])
+        if output.rstrip().endswith(_END):
+            break
     found = []
     for line in output.splitlines():
         path, _, rest = line.partition(":")

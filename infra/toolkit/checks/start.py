@@ -16,7 +16,7 @@ def listens(context: Context) -> Check:
     """Something answers HTTP on port 8080 of every address of the container."""
     waited = context.waited
     if waited.response is not None:
-        return passed("start.listens", f"answers on port {PORT} after {waited.seconds:.1f} s")
+        return passed("start.listens", f"answers on port {PORT}", f"{waited.seconds:.1f} s after its start")
     if not waited.state.running:
         return _exited(context)
     right = [listener for listener in waited.listeners if listener.port == PORT and listener.address in _ANY]
@@ -32,8 +32,8 @@ def listens(context: Context) -> Check:
         return _elsewhere(context)
     return failed(
         "start.listens",
-        f"The app does not listen on any port after {waited.seconds:.0f} s",
-        f"Expected 0.0.0.0:{PORT}; its processes run, but no TCP port is open.",
+        "The app does not listen on any port",
+        f"Expected 0.0.0.0:{PORT}; its processes run, but no TCP port is open after {waited.seconds:.0f} s.",
         evidence=context.logs[-_LOG_LINES:],
         hint="Does start-app.sh start the server? Long work (install, build) belongs into build-app.sh.",
     )
@@ -45,15 +45,15 @@ def _exited(context: Context) -> Check:
     if state.oom_killed:
         return failed(
             "start.listens",
-            f"The app ran out of memory and was killed after {seconds:.1f} s",
-            f"The bundle gives it {context.memory // 2**20} MB.",
+            "The app ran out of memory and was killed",
+            f"{seconds:.1f} s after its start; the bundle gives it {context.memory // 2**20} MB.",
             evidence=context.logs[-_LOG_LINES:],
             hint="Choose a larger bundle with APP_BUNDLE, or let the app need less memory.",
         )
     return failed(
         "start.listens",
-        f"The app exited {how(state)} after {seconds:.1f} s" + (f": {shown}" if shown else ""),
-        "Expected a process that goes on running and serves.",
+        f"The app exited {how(state)}" + (f": {shown}" if shown else ""),
+        f"{seconds:.1f} s after its start; expected a process that goes on running and serves.",
         evidence=context.logs[-_LOG_LINES:],
         hint="The last lines of its log are above; start-app.sh must end with `exec` of the server."
         if state.exit_code == 0

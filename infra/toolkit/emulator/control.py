@@ -1,14 +1,213 @@
-"""Start, find and stop the local platform (temporary)."""
+"""Start, find, empty and stop the local platform from outside its process."""
+
 from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+from filelock import FileLock
+
+from toolkit.emulator import identity
+from toolkit.errors import ConfigurationError, TimedOut, ToolkitError
 from toolkit.settings import Secret
+
+PREFERRED_PORT = 8085
+START_PATIENCE = 30.0
+STOP_PATIENCE = 30.0
+CONTAINER_HOST = "host.docker.internal"
+STATE_FILE, PORT_FILE, LOG_FILE = "emulator.json", "port", "emulator.log"
+
+
+class EmulatorFailed(ToolkitError):
+    """The local platform did not start."""
+
+    exit_code = 10
+
+
 @dataclass(frozen=True)
 class EmulatorInfo:
+    """A running local platform: where its API is, for programs on this machine and for containers, and its tokens."""
+
     endpoint: str
     runtime_endpoint: str
+    console: str
     token: Secret
     restricted_token: Secret
-    console: str
     pid: int
+
+
+def start(data: Path, port: int, *, engine_address: str, environ: Mapping[str, str], mirror: str = "") -> EmulatorInfo:
+    """Start the local platform of the folder `data`, or give the one that runs already.
+
+    The port is `port`, else the one it had last time, else 8085, else any free one; it is kept, because the address
+    of every application contains it. Raises ConfigurationError for a port that is taken, EmulatorFailed with the last
+    log lines when the process dies.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    with FileLock(data / "start.lock"):
+        if found := status(data):
+            return found
+        chosen = _choose_port(data, port)
+        process = _spawn(data, chosen, {**environ, "DOCKER_HOST": engine_address}, mirror)
+        deadline = time.monotonic() + START_PATIENCE
+        while time.monotonic() < deadline:
+            if found := status(data):
+                (data / PORT_FILE).write_text(f"{chosen}\n")
+                return found
+            if process.poll() is not None:
+                raise EmulatorFailed(
+                    f"The local platform ended at once, with exit code {process.returncode}.",
+                    hint=f"Its log is {data / LOG_FILE}.",
+                    details=tuple(logs(data, 10)),
+                )
+            time.sleep(0.02)
+        process.terminate()
+    raise TimedOut(
+        f"The local platform is not ready after {START_PATIENCE:.0f} s.",
+        hint=f"Its log is {data / LOG_FILE}.",
+        details=tuple(logs(data, 10)),
+    )
+
+
+def status(data: Path) -> EmulatorInfo | None:
+    """Find the running local platform of the folder `data`; None when there is none."""
+    try:
+        state = json.loads((data / STATE_FILE).read_text())
+        response = httpx.get(f"http://127.0.0.1:{state['port']}/__emulator__/health", timeout=5, trust_env=False)
+        if response.json().get("pid") != state["pid"]:
+            return None
+    except (OSError, ValueError, KeyError, httpx.HTTPError):
+        return None
+    who = identity.load(data)
+    return EmulatorInfo(
+        endpoint=state["endpoint"],
+        runtime_endpoint=f"http://{CONTAINER_HOST}:{state['port']}/api/v2",
+        console=f"http://127.0.0.1:{state['port']}/",
+        token=who.full,
+        restricted_token=who.restricted,
+        pid=state["pid"],
+    )
+
+
+def stop(data: Path) -> bool:
+    """End the local platform and its containers; whether there was one. Its data stays."""
+    found = status(data)
+    if found is None:
+        return False
+    os.kill(found.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_PATIENCE
+    while time.monotonic() < deadline:
+        if not _alive(found.pid):
+            return True
+        time.sleep(0.05)
+    with suppress(ProcessLookupError):
+        os.kill(found.pid, signal.SIGKILL)
+    return True
+
+
+def reset(data: Path) -> None:
+    """Empty the local platform, running or not: no applications, the organisation planted anew."""
+    if found := status(data):
+        _post(found, "reset", {})
+        return
+    for name in ("emulator.sqlite", "emulator.sqlite-wal", "emulator.sqlite-shm"):
+        (data / name).unlink(missing_ok=True)
+
+
+def logs(data: Path, count: int = 200) -> list[str]:
+    """Give the last lines of the local platform's log."""
+    try:
+        return (data / LOG_FILE).read_text(errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def sign_in_link(data: Path, url: str) -> str:
+    """Give an address that signs a browser in, once, and shows `url` then."""
+    found = status(data)
+    if found is None:
+        return url
+    path = _post(found, "sign-in-link", {"next": urlsplit(url).path}).json()["path"]
+    return found.console.rstrip("/") + str(path)
+
+
+def _post(found: EmulatorInfo, name: str, body: Mapping[str, str]) -> httpx.Response:
+    response = httpx.post(
+        f"{found.console}__emulator__/{name}",
+        headers={"Authorization": f"Bearer {found.token.reveal()}"},
+        json=dict(body),
+        timeout=30,
+        trust_env=False,
+    )
+    return response.raise_for_status()
+
+
+def _spawn(data: Path, port: int, environ: Mapping[str, str], mirror: str) -> subprocess.Popen[bytes]:
+    infra = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "toolkit.emulator.server", "--data", str(data), "--port", str(port)]
+    with (data / LOG_FILE).open("ab") as log:
+        return subprocess.Popen(
+            [*command, *(["--mirror", mirror] if mirror else [])],
+            env={**environ, "PYTHONPATH": str(infra)},
+            cwd=data,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _choose_port(data: Path, port: int) -> int:
+    if port:
+        if not _free(port):
+            raise ConfigurationError(
+                f"Port {port} for the local platform is taken by another program.",
+                hint="Choose another one with EMULATOR_PORT, or 0 for any free one.",
+            )
+        return port
+    before = (data / PORT_FILE).read_text().strip() if (data / PORT_FILE).exists() else ""
+    if before.isdigit():
+        if _free(int(before)):
+            return int(before)
+        raise ConfigurationError(
+            f"Port {before}, which the local platform had last time, is taken by another program.",
+            hint="Free it; or take another one with EMULATOR_PORT: the addresses of its applications change then.",
+        )
+    if _free(PREFERRED_PORT):
+        return PREFERRED_PORT
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process still runs; a child of ours that has ended is reaped on the way."""
+    with suppress(ChildProcessError):
+        if os.waitpid(pid, os.WNOHANG)[0] == pid:
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

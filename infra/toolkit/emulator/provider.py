@@ -1,19 +1,22 @@
 """The stand-in for the Pulumi plugin `pulumi-resource-datarobot` 0.10.43.
 
-Where the real plugin cannot be downloaded, an executable of its name runs `python -m toolkit.emulator.provider ADDRESS` and the Pulumi
-engine takes it for the real one: same requests to the platform in the same order, same decisions about updates and replacements, same
-state, same sentences in errors. It is only ever used for the stack `local`.
+Where the real plugin cannot be downloaded, an executable of its name runs `python -m
+toolkit.emulator.provider ADDRESS` and the Pulumi engine takes it for the real one: same requests to the
+platform in the same order, same decisions about updates and replacements, same state, same sentences in
+errors. It is only ever used for the stack `local`.
 
-It speaks the engine's gRPC protocol directly. `pulumi.provider.experimental` cannot say what the real plugin says: it always claims a
-detailed diff, answers Configure without supportsAutonamingConfiguration, keeps the resource's name and the naming options from Check,
-and turns an error into "Unexpected <class ...>". It also has to import all of `pulumi`, 0.4 seconds at every start of the plugin;
-the protocol's generated modules alone take a tenth of that (see `_protocol`).
+It speaks the engine's gRPC protocol directly. `pulumi.provider.experimental` cannot say what the real plugin
+says: it always claims a detailed diff, answers Configure without supportsAutonamingConfiguration, keeps the
+resource's name and the naming options from Check, and turns an error into "Unexpected <class ...>". It also
+has to import all of `pulumi`, 0.4 seconds at every start of the plugin; the protocol's generated modules
+alone take a tenth of that (see `_protocol`).
 
-Environment variables (set by whoever starts Pulumi):
-DATAROBOT_API_TOKEN, DATAROBOT_ENDPOINT, DATAROBOT_TRACE_CONTEXT, DATAROBOT_TIMEOUT_MINUTES as with the real plugin, and
-DATAROBOT_STANDIN_BEHAVIOUR `recorded` (default; a source without key scope is replaced on every changed input, as 0.10.43 does) or
-`in-place` (every change of a source is an update); DATAROBOT_STANDIN_POLL_SECONDS and DATAROBOT_STANDIN_RETRY_SECONDS, the first pause
-between two looks (0.25; the real plugin takes 1) and before the first repetition of a failed request (1).
+Environment variables (set by whoever starts Pulumi): DATAROBOT_API_TOKEN, DATAROBOT_ENDPOINT,
+DATAROBOT_TRACE_CONTEXT, DATAROBOT_TIMEOUT_MINUTES as with the real plugin, and DATAROBOT_STANDIN_BEHAVIOUR
+`recorded` (default; a source without key scope is replaced on every changed input, as 0.10.43 does) or
+`in-place` (every change of a source is an update); DATAROBOT_STANDIN_POLL_SECONDS and
+DATAROBOT_STANDIN_RETRY_SECONDS, the first pause between two looks (0.25; the real plugin takes 1) and before
+the first repetition of a failed request (1).
 """
 
 from __future__ import annotations
@@ -28,9 +31,11 @@ import time
 import types
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-import grpc
+import grpc  # type: ignore[import-untyped, import-not-found, unused-ignore]
+from google.protobuf import empty_pb2  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
 from toolkit.emulator.provider_application import CustomApplication
 from toolkit.emulator.provider_credential import ApiTokenCredential, UseCase
@@ -38,6 +43,7 @@ from toolkit.emulator.provider_environment import ExecutionEnvironment
 from toolkit.emulator.provider_plan import Behaviour, Planned, Values, inputs_from_state, plan, problems
 from toolkit.emulator.provider_resource import OperationFailed, PlanProblem, Resource
 from toolkit.emulator.provider_rest import VERSION, Platform, Timing
+from toolkit.emulator.provider_source import ApplicationSource
 from toolkit.emulator.provider_values import decode, encode
 
 DEFAULT_ENDPOINT = "https://app.datarobot.com/api/v2"
@@ -60,7 +66,7 @@ def _protocol() -> tuple[types.ModuleType, types.ModuleType]:
         folder = spec.submodule_search_locations[0]
         for name in ("pulumi", "pulumi.runtime", "pulumi.runtime.proto"):
             package = types.ModuleType(name)
-            package.__path__ = [os.path.join(folder, *name.split(".")[1:])]
+            package.__path__ = [str(Path(folder, *name.split(".")[1:]))]
             sys.modules[name] = package
     return (
         importlib.import_module("pulumi.runtime.proto.provider_pb2"),
@@ -72,8 +78,6 @@ class Provider:
     """The calls of the engine, one method each."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        from toolkit.emulator.provider_source import ApplicationSource
-
         resources: tuple[Resource, ...] = (
             ExecutionEnvironment(),
             ApplicationSource(),
@@ -83,15 +87,13 @@ class Provider:
         )
         self._resources = {resource.kind.token: resource for resource in resources}
         self._environ = environ
-        self._behaviour = Behaviour(environ.get("DATAROBOT_STANDIN_BEHAVIOUR") or Behaviour.RECORDED.value)
+        self._behaviour = _behaviour(environ)
         self._cancelled = threading.Event()
         self._platform: Platform | None = None
         self._messages, self._plugin = _protocol()
 
     def methods(self) -> dict[str, tuple[Callable[[Any], Any], Any]]:
         """Method name to implementation and request type; the engine takes every other method for unimplemented."""
-        from google.protobuf import empty_pb2
-
         messages = self._messages
         return {
             "GetPluginInfo": (self.get_plugin_info, empty_pb2.Empty),
@@ -121,9 +123,7 @@ class Provider:
         old, new = decode(request.old_inputs), decode(request.news)
         changed = [name for name in sorted(CONFIG_SECRETS) if old.get(name) != new.get(name)]
         update = self._messages.PropertyDiff(kind=self._messages.PropertyDiff.UPDATE, inputDiff=True)
-        return self._messages.DiffResponse(
-            detailedDiff=dict.fromkeys(changed, update), hasDetailedDiff=bool(changed)
-        )
+        return self._messages.DiffResponse(detailedDiff=dict.fromkeys(changed, update), hasDetailedDiff=bool(changed))
 
     def configure(self, request: Any) -> Any:
         """Take token and endpoint from the stack's configuration or the environment; the platform is not asked."""
@@ -153,9 +153,7 @@ class Provider:
             name = self._automatic_name(request, old)
             inputs |= {"name": name} if name else {}
         name = request.name or _name_of(request.urn)
-        failures = [
-            self._messages.CheckFailure(reason=reason) for reason in problems(resource.kind, name, inputs)
-        ]
+        failures = [self._messages.CheckFailure(reason=reason) for reason in problems(resource.kind, name, inputs)]
         return self._messages.CheckResponse(inputs=encode(inputs, resource.kind.secrets), failures=failures)
 
     def diff(self, request: Any) -> Any:
@@ -180,13 +178,14 @@ class Provider:
         return self._messages.CreateResponse(id=str(state["id"]), properties=encode(state, resource.kind.secrets))
 
     def read(self, request: Any) -> Any:
-        """Bring a resource up to date; one that is gone has no id, except for `X.get`, which gets an empty resource (31b)."""
+        """Bring a resource up to date; one that is gone has no id, but `X.get` gets an empty resource."""
         resource = self._resource(request)
         before = decode(request.properties)
         state = resource.read(self._configured(), before | {"id": request.id})
         if state is None:
             from_get = request.HasField("properties") and not before
-            return self._messages.ReadResponse(id=request.id if from_get else "", properties=encode({}))
+            nothing = encode({})
+            return self._messages.ReadResponse(id=request.id if from_get else "", properties=nothing, inputs=nothing)
         inputs = inputs_from_state(resource.kind, state, decode(request.inputs))
         secret = resource.kind.secrets
         return self._messages.ReadResponse(
@@ -204,15 +203,11 @@ class Provider:
 
     def delete(self, request: Any) -> Any:
         """Delete a resource."""
-        from google.protobuf import empty_pb2
-
         self._resource(request).delete(self._configured(), decode(request.properties) | {"id": request.id})
         return empty_pb2.Empty()
 
     def cancel(self, _request: Any) -> Any:
         """End all waiting; the engine calls this at the end of every run."""
-        from google.protobuf import empty_pb2
-
         self._cancelled.set()
         return empty_pb2.Empty()
 
@@ -248,6 +243,15 @@ def _name_of(urn: str) -> str:
     return urn.rpartition("::")[2]
 
 
+def _behaviour(environ: Mapping[str, str]) -> Behaviour:
+    wanted = environ.get("DATAROBOT_STANDIN_BEHAVIOUR") or Behaviour.RECORDED.value
+    for behaviour in Behaviour:
+        if behaviour.value == wanted:
+            return behaviour
+    options = " or ".join(behaviour.value for behaviour in Behaviour)
+    raise SystemExit(f"DATAROBOT_STANDIN_BEHAVIOUR must be {options}, not {wanted!r}")
+
+
 def _timing(environ: Mapping[str, str]) -> Timing:
     usual = Timing()
     minutes = environ.get("DATAROBOT_TIMEOUT_MINUTES", "")
@@ -278,7 +282,7 @@ def _leave_with_parent(parent: int) -> None:
 
 
 def serve(environ: Mapping[str, str]) -> None:
-    """Offer the provider on a free loopback port and tell the engine its number on standard output, until the engine ends it."""
+    """Offer the provider on a free loopback port, whose number the engine reads from standard output."""
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
             _handler(method),

@@ -11,7 +11,14 @@ from toolkit.emulator.provider_resource import OperationFailed, PlanProblem, Van
 from toolkit.emulator.provider_rest import ApiError, NotFoundError, Platform
 
 BASE = "/executionEnvironments/"
-NEW_VERSION = ("versionDescription", "dockerContextPath", "dockerContextHash", "dockerImage", "dockerImageHash", "dockerImageUri")
+NEW_VERSION = (
+    "versionDescription",
+    "dockerContextPath",
+    "dockerContextHash",
+    "dockerImage",
+    "dockerImageHash",
+    "dockerImageUri",
+)
 
 
 def _finish(values: Values, prior: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> Values:
@@ -147,7 +154,9 @@ class ExecutionEnvironment:
                 version = environment.get("latestVersion") or {}
                 found = {key: environment.get(key) for key in ("id", "name", "description", "programmingLanguage")}
                 return found | {"versionId": version.get("id")}
-        raise OperationFailed("Execution Environment not found", f"Execution Environment with name {name} is not found.")
+        raise OperationFailed(
+            "Execution Environment not found", f"Execution Environment with name {name} is not found."
+        )
 
     def _new_version(self, platform: Platform, identifier: str, planned: Values) -> None:
         fields = {"description": planned.get("versionDescription", "")}

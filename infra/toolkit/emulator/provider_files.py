@@ -1,4 +1,4 @@
-"""What the stand-in provider reads from disk: Docker contexts, files of a source, and their hashes (platform-contract 1.2, 2.2, 5).
+"""What the stand-in provider reads from disk: contexts, files, and their hashes (platform-contract 1.2, 2.2, 5).
 
 Problems are worded as the Go standard library words them, because that is what users of the real provider see.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import posixpath
 import time
 import zipfile
@@ -23,7 +22,7 @@ class FileProblem(Exception):
 
 @dataclass(frozen=True)
 class Upload:
-    """One file of an upload: the name of its part, its own name, its bytes, and where it goes (empty: nowhere in particular)."""
+    """One file of an upload: its name, its bytes, where it goes (or nowhere in particular), and its part's name."""
 
     name: str
     content: bytes
@@ -37,7 +36,7 @@ def sha256(content: bytes) -> str:
 
 
 def docker_context(path: str) -> Upload:
-    """The archive that is sent as Docker context: an archive as it is, a folder zipped (with modes and times, as the provider does)."""
+    """The archive that is sent as Docker context: an archive as it is, a folder zipped with modes and times."""
     try:
         is_folder = Path(path).stat() and Path(path).is_dir()
     except OSError as error:
@@ -69,7 +68,7 @@ def hashes(files: Any) -> list[str]:
 
 
 def folder_hash(folder: str) -> str:
-    """The hash of a folder: of its files' hashes in the order of their paths. The names do not count, so a rename goes unnoticed."""
+    """The hash of its files' hashes in the order of their paths; names do not count, so a rename goes unnoticed."""
     return sha256("".join(sha256(_read(path)) for path in sorted(_walk(folder))).encode())
 
 
@@ -84,9 +83,9 @@ def uploads(folder: str | None, files: Any) -> list[Upload]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """Files below `folder`, sorted within each folder; paths are joined and cleaned as Go joins them ("./x" and "." lose their dot)."""
+    """Files below `folder`, sorted within each folder; paths are cleaned as Go does ("./x" and "." lose their dot)."""
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(entry.name for entry in Path(folder).iterdir())
     except OSError as error:
         raise FileProblem(f"lstat {folder}: {_reason(error)}") from error
     for name in names:

@@ -2,14 +2,18 @@
 
 The real plugin is a Terraform provider behind Pulumi's bridge, so its decisions follow Terraform's rules:
 
-1. the *proposed* state is the program's inputs, completed by the prior state where the platform may answer a value;
-2. only if that differs from the prior state, every answered ("computed") value that the program does not give becomes unknown;
-3. values that never change ("keep") take their prior value again, and an attribute marked "replace" that differs asks for a replacement;
+1. the *proposed* state is the program's inputs, completed by the prior state where the platform may answer a
+   value;
+2. only if that differs from the prior state, every answered ("computed") value that the program does not give
+   becomes unknown;
+3. values that never change ("keep") take their prior value again, and an attribute marked "replace" that
+   differs asks for a replacement;
 4. last comes what a resource knows better itself (`finish`): hashes of files, and what follows from them.
 
-One quirk of 0.10.43 matters to every user (platform-contract 2.2): in step 3 an empty prior value is not taken, it stays unknown and
-so *differs*. ApplicationSource.requiredKeyScopeLevel is such an attribute, which is why any changed input replaces a source without
-key scope. `Behaviour.IN_PLACE` leaves this quirk out, as later versions may.
+One quirk of 0.10.43 matters to every user (platform-contract 2.2): in step 3 an empty prior value is not
+taken, it stays unknown and so *differs*. ApplicationSource.requiredKeyScopeLevel is such an attribute, which
+is why any changed input replaces a source without key scope. `Behaviour.IN_PLACE` leaves this quirk out, as
+later versions may.
 """
 
 from __future__ import annotations
@@ -154,9 +158,7 @@ def problems(resource: ResourceType, name: str, inputs: Mapping[str, Any]) -> li
     return found
 
 
-def inputs_from_state(
-    resource: ResourceType, state: Mapping[str, Any], old_inputs: Mapping[str, Any] | None
-) -> Values:
+def inputs_from_state(resource: ResourceType, state: Mapping[str, Any], old_inputs: Mapping[str, Any] | None) -> Values:
     """The inputs that Read answers: the old ones brought up to date, or what a program would have to write."""
     if old_inputs:
         return {name: _like(old, state[name]) for name, old in old_inputs.items() if state.get(name) is not None}
@@ -180,14 +182,10 @@ def _like(old: Any, new: Any) -> Any:
 
 
 def _known(attributes: Sequence[Attribute], prior: Mapping[str, Any]) -> Values:
-    return {
-        attribute.name: prior[attribute.name] for attribute in attributes if prior.get(attribute.name) is not None
-    }
+    return {attribute.name: prior[attribute.name] for attribute in attributes if prior.get(attribute.name) is not None}
 
 
-def _proposed(
-    attributes: Sequence[Attribute], config: Mapping[str, Any], prior: Mapping[str, Any] | None
-) -> Values:
+def _proposed(attributes: Sequence[Attribute], config: Mapping[str, Any], prior: Mapping[str, Any] | None) -> Values:
     """Terraform's "proposed new state" with the provider's defaults in it."""
     proposed: Values = {}
     for attribute in attributes:

@@ -24,13 +24,14 @@ class OperationFailed(Exception):
 
 
 class VanishedError(OperationFailed):
-    """An update met an object that is gone; the real provider then has no state to return (platform-contract 5, 20a)."""
+    """An update met an object that is gone: the provider then has no state to return (platform-contract 5, 20a)."""
 
     def __init__(self) -> None:
         super().__init__(
             "Missing Resource State After Update",
-            "The Terraform Provider unexpectedly returned no resource state after having no errors in the resource update. "
-            "This is always an issue in the Terraform Provider and should be reported to the provider developers.",
+            "The Terraform Provider unexpectedly returned no resource state after having no errors in the resource "
+            "update. This is always an issue in the Terraform Provider and should be reported to the provider "
+            "developers.",
         )
 
 

@@ -1,8 +1,8 @@
 """The two HTTP clients of the stand-in provider (platform-contract 1.1).
 
-The *API client* sends JSON, keeps connections, repeats a GET on 429 and 5xx, and repeats anything whose connection broke before an
-answer came. The *upload client* sends multipart bodies once. Both word their errors as the real provider does, and neither ever puts
-the token into one.
+The *API client* sends JSON, keeps connections, repeats a GET on 429 and 5xx, and repeats anything whose
+connection broke before an answer came. The *upload client* sends multipart bodies once. Both word their
+errors as the real provider does, and neither ever puts the token into one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class _NoAnswer(Exception):
 
 @dataclass(frozen=True)
 class Timing:
-    """How long the provider waits. `poll` is the first pause between two looks at a build or an application, `retry` before a repetition."""
+    """How long the provider waits, in seconds.
+
+    `poll` is the first pause between two looks at a build or an application, `retry` the one before a repetition.
+    """
 
     poll: float = 0.25
     retry: float = 1.0
@@ -117,6 +120,12 @@ class Platform:
         if not 200 <= answer.status < 300:
             raise ApiError(_refusal(method, url, answer))
         return _parse(answer.body)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
 
     def wait(self, ready: Callable[[], str]) -> None:
         """Call `ready` until it returns no text; the text of the last look is the error when time is up."""
@@ -212,9 +221,6 @@ class Platform:
     ) -> _Answer:
         path = target.path + (f"?{target.query}" if target.query else "")
         try:
-            if connection.sock is None:
-                connection.connect()
-                connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
             answered = {key.lower(): value for key, value in response.getheaders()}
@@ -225,6 +231,11 @@ class Platform:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise _NoAnswer(_go_words(error, target)) from error
+        except ValueError:
+            # the token cannot be a header's value; Python's text would contain it
+            connection.close()
+            text = 'net/http: invalid header field value for "Authorization"'
+            raise _NoAnswer(text, again=False) from None
         if response.will_close:
             connection.close()
         else:

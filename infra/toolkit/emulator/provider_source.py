@@ -154,7 +154,7 @@ class ApplicationSource:
         }
 
     def update(self, platform: Platform, planned: Values, prior: Values, config: Values) -> Values:
-        """Make the next version from the latest one and bring it to the plan; unchanged files are copied by the platform."""
+        """Make the next version from the latest one and bring it to the plan; the platform copies unchanged files."""
         del config
         path = f"{BASE}{prior['id']}/"
         scope = planned.get("requiredKeyScopeLevel")
@@ -331,7 +331,11 @@ def _answered_parameters(latest: Mapping[str, Any], before: Mapping[str, Any]) -
         current = answered.pop(row["key"], {}).get("currentValue")
         rows.append(row | {"value": go_text(current)} if current is not None else row)
     for name, row in sorted(answered.items()):
-        usual = {"numeric": 0, "boolean": False}.get(row["type"]) if row.get("defaultValue") is None else row["defaultValue"]
+        usual = (
+            {"numeric": 0, "boolean": False}.get(row["type"])
+            if row.get("defaultValue") is None
+            else row["defaultValue"]
+        )
         if row.get("currentValue") not in (None, usual):
             rows.append({"key": name, "type": row["type"], "value": go_text(row["currentValue"])})
     return rows

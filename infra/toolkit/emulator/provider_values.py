@@ -1,11 +1,11 @@
-"""Property values on the wire between engine and plugin: protobuf Structs with Pulumi's marks for unknown and secret values."""
+"""Property values between engine and plugin: protobuf Structs with Pulumi's marks for unknown and secret values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf import struct_pb2
+from google.protobuf import struct_pb2  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
 from toolkit.emulator.provider_plan import UNKNOWN, Values
 

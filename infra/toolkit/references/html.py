@@ -61,7 +61,7 @@ _SIMPLE_ATTRIBUTES: dict[str, tuple[tuple[str, Kind], ...]] = {
 
 def html_document(text: str, url: str, page_url: str) -> HtmlDocument:
     """Read the page at `url`. `page_url` is the address its scripts see as `location` on the platform."""
-    tree = LexborHTMLParser(text)
+    tree = LexborHTMLParser(_NOSCRIPT.sub(_blanked, text))
     lines = Lines(text)
     base: Reference | None = None
     import_map = ImportMap()
@@ -115,12 +115,22 @@ def html_document(text: str, url: str, page_url: str) -> HtmlDocument:
     return HtmlDocument(kept, base, base_url, import_map)
 
 
+_NOSCRIPT = re.compile(r"(<noscript\b[^>]*>)(.*?)(</noscript\s*>)", re.IGNORECASE | re.DOTALL)
+
+
+def _blanked(match: re.Match[str]) -> str:
+    """Browsers that run scripts take what is in <noscript> as text; the parser here would not."""
+    if "</script" in match[2].lower():
+        return match[0]
+    return match[1] + re.sub(r"[^\n]", " ", match[2]) + match[3]
+
+
 def _inert(node: LexborNode) -> bool:
     if not node.is_element_node:
         return True
     parent = node.parent
     while parent is not None:
-        if parent.tag in ("noscript", "template"):
+        if parent.tag == "template":
             return True
         parent = parent.parent
     return False

@@ -25,9 +25,8 @@ _QUERY = """
 (assignment_expression left: (identifier) @_name (#eq? @_name "location")) @assign
 """
 _HTTP_METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
-_CLIENTS = re.compile(
-    r"(?:axios|ky|jQuery|\$|superagent|ofetch|\$fetch)(?:\.(?:get|post|put|patch|delete|head|getJSON|ajax))?$"
-)
+_METHODS = "get|post|put|patch|delete|head|getJSON|ajax"
+_CLIENTS = re.compile(rf"(?:axios|ky|superagent|ofetch|\$fetch)(?:\.(?:{_METHODS}))?$|(?:jQuery|\$)\.(?:{_METHODS})$")
 _ELEMENT_FACTORIES = re.compile(r"(?:.*\.)?_?(?:jsx|jsxs|jsxDEV|createElement|h)\)?$")
 _ELEMENT_ATTRIBUTES: dict[str, dict[str, Kind]] = {
     "a": {"href": Kind.LINK},
@@ -189,8 +188,10 @@ class _Script:
             self._add(arguments[0], Kind.CALL, "sendBeacon()")
         elif name.endswith(".open") and len(arguments) > 1 and self._known(arguments[0]).upper() in _HTTP_METHODS:
             self._add(arguments[1], Kind.CALL, "XMLHttpRequest.open()")
-        elif name in ("location.assign", "location.replace", "open"):
+        elif name in ("location.assign", "location.replace") and not self._shadowed(node, callee):
             self._add(arguments[0], Kind.LINK, f"{name}()")
+        elif name == "open" and callee != "open":
+            self._add(arguments[0], Kind.LINK, f"{callee}()")
         elif name in ("history.pushState", "history.replaceState") and len(arguments) > 2:
             self._add(arguments[2], Kind.LINK, f"{name}()")
         elif _CLIENTS.match(name):
@@ -253,7 +254,8 @@ class _Script:
             return
         name = _GLOBALS.sub("", self._text(left))
         if name in ("location", "location.href"):
-            self._add(right, Kind.LINK, f"{name} =")
+            if not self._shadowed(node, self._text(left)):
+                self._add(right, Kind.LINK, f"{name} =")
         elif name.endswith((".src", ".href")):
             self._add(right, Kind.LINK, f".{name.rsplit('.', 1)[1]} =")
 
@@ -359,7 +361,7 @@ class _Script:
             return [_UNKNOWN]
         known = self._location.get(_GLOBALS.sub("", name))
         if known is not None:
-            return [_Text(known)]
+            return [_UNKNOWN] if self._shadowed(node, name) else [_Text(known)]
         owner, prop = node.child_by_field_name("object"), node.child_by_field_name("property")
         if owner is not None and prop is not None and owner.type == "new_expression":
             values = self._new_url(owner, depth)
@@ -368,6 +370,10 @@ class _Script:
             if self._text(prop) in ("pathname", "host", "origin", "protocol") and all(v.complete for v in values):
                 return [_Text(_url_part(value.text, self._text(prop))) for value in values]
         return [_UNKNOWN]
+
+    def _shadowed(self, node: tree_sitter.Node, name: str) -> bool:
+        """Whether `location.…` is a variable of the script (a router's, say) and not the browser's."""
+        return name.startswith("location") and self._binding(node, "location")[0]
 
     def _new_url(self, node: tree_sitter.Node, depth: int) -> list[_Text]:
         constructor, arguments = node.child_by_field_name("constructor"), self._arguments(node)
@@ -409,25 +415,32 @@ class _Script:
 
     def _identifier(self, node: tree_sitter.Node, depth: int) -> list[_Text]:
         name = self._text(node)
+        bound, declared, scope = self._binding(node, name)
+        if not bound:
+            return [_Text(self._location[name])] if name == "location" else [_UNKNOWN]
+        if declared is None or scope is None or (declared.type == "identifier" and self._text(declared) == name):
+            return [_UNKNOWN]
+        return self._evaluate(declared, depth + 1) if self._assigned(scope, name) == 1 else [_UNKNOWN]
+
+    def _binding(
+        self, node: tree_sitter.Node, name: str
+    ) -> tuple[bool, tree_sitter.Node | None, tree_sitter.Node | None]:
+        """Whether the script itself binds `name` where `node` is, and if so to which expression in which block."""
         scope = node.parent
         while scope is not None:
             if scope.type in ("program", "statement_block"):
-                declared = self._declared(scope, name)
-                if declared is not None:
-                    settled = declared.type != "identifier" or self._text(declared) != name
-                    once = self._assigned(scope, name) == 1
-                    return self._evaluate(declared, depth + 1) if settled and once else [_UNKNOWN]
+                found, declared = self._declared(scope, name)
+                if found:
+                    return True, declared, scope
             elif scope.type in _FUNCTIONS:
                 parameters = scope.child_by_field_name("parameters") or scope.child_by_field_name("parameter")
-                if parameters is not None and re.search(
-                    rf"(?<![\w$]){re.escape(name)}(?![\w$])", self._text(parameters)
-                ):
-                    return [_UNKNOWN]
+                pattern = rf"(?<![\w$]){re.escape(name)}(?![\w$])"
+                if parameters is not None and re.search(pattern, self._text(parameters)):
+                    return True, None, None
             scope = scope.parent
-        known = self._location.get(name) if name == "location" else None
-        return [_Text(known)] if known is not None else [_UNKNOWN]
+        return False, None, None
 
-    def _declared(self, scope: tree_sitter.Node, name: str) -> tree_sitter.Node | None:
+    def _declared(self, scope: tree_sitter.Node, name: str) -> tuple[bool, tree_sitter.Node | None]:
         for child in scope.named_children:
             statement = child.child_by_field_name("declaration") if child.type == "export_statement" else child
             if statement is None or statement.type not in ("lexical_declaration", "variable_declaration"):
@@ -437,8 +450,8 @@ class _Script:
                     continue
                 target, value = declarator.child_by_field_name("name"), declarator.child_by_field_name("value")
                 if target is not None and self._text(target) == name:
-                    return value
-        return None
+                    return True, value
+        return False, None
 
     def _assigned(self, scope: tree_sitter.Node, name: str) -> int:
         pattern = rf"(?<![\w$.]){re.escape(name)}\s*(?:[-+*/|&?]{{0,2}}=(?![=>])|\+\+)"

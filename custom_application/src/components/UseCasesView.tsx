@@ -1,0 +1,107 @@
+import { useDeferredValue, useMemo } from "react";
+
+import { useCasesCsv, useCaseUrl } from "../model/csv.ts";
+import { filterUseCases, pageOf, sortRows, tally, USE_CASE_COLUMNS, type UseCaseRow } from "../model/rows.ts";
+import { formatView, parseView, withoutFilters, type View } from "../model/view.ts";
+import { None, Outward, PersonName, Time } from "./bits.tsx";
+import { DataTable, type Shown } from "./DataTable.tsx";
+import { Pager } from "./Pager.tsx";
+import { EmptyPanel } from "./states.tsx";
+import { ExportButton, SearchField, Select, SortSelect, Toolbar } from "./Toolbar.tsx";
+
+interface Props {
+  rows: readonly UseCaseRow[] | null;
+  origin: string;
+  view: View;
+  update: (change: Partial<View>) => void;
+}
+
+export function UseCasesView({ rows, origin, view, update }: Props) {
+  const deferred = useDeferredValue(view);
+  const found = useMemo(
+    () => sortRows(filterUseCases(rows ?? [], deferred), USE_CASE_COLUMNS, deferred.sort),
+    [rows, deferred],
+  );
+  const owners = useMemo(() => tally((rows ?? []).map((row) => row.owner)), [rows]);
+  const columns = useMemo(() => shown(origin), [origin]);
+  const page = pageOf(found, view.page, view.pageSize);
+  return (
+    <>
+      <Toolbar>
+        <SearchField label="Search use cases" value={view.query} onChange={(query) => update({ query })} />
+        {owners.length > 0 && (
+          <Select
+            label="Owner"
+            all="All owners"
+            value={view.owner}
+            choices={owners.map(({ person, count }) => ({ value: person.id, label: `${person.name} (${count})` }))}
+            onChange={(owner) => update({ owner })}
+          />
+        )}
+        <SortSelect columns={USE_CASE_COLUMNS} sort={view.sort} onSort={(sort) => update({ sort })} />
+        <ExportButton name="use-cases" disabled={found.length === 0} content={() => useCasesCsv(found, origin)} />
+      </Toolbar>
+      <section aria-label="Use cases" className="border-line bg-surface rounded-xl border shadow-xs">
+        {rows?.length === 0 ? (
+          <EmptyPanel title="No use cases yet">Use cases of the organisation appear here as soon as there are any.</EmptyPanel>
+        ) : rows && found.length === 0 ? (
+          <EmptyPanel title="No use case matches">
+            <button type="button" className="text-accent font-medium underline" onClick={() => update(withoutFilters(view))}>
+              Clear search and filters
+            </button>
+          </EmptyPanel>
+        ) : (
+          <>
+            <DataTable
+              caption="Use cases"
+              columns={columns}
+              rows={page.rows}
+              sort={view.sort}
+              onSort={(sort) => update({ sort })}
+              skeleton={rows === null}
+            />
+            {rows && <Pager page={page} found={found.length} all={rows.length} noun="use cases" size={view.pageSize} onChange={update} />}
+          </>
+        )}
+      </section>
+    </>
+  );
+}
+
+function shown(origin: string): Shown<UseCaseRow>[] {
+  const looks: Record<string, Pick<Shown<UseCaseRow>, "className" | "cell" | "numeric">> = {
+    name: {
+      className: "",
+      cell: (row) => (
+        <>
+          <Outward href={useCaseUrl(origin, row.id)}>{row.name}</Outward>
+          {row.description && <p className="text-muted truncate text-xs max-md:hidden">{row.description}</p>}
+          <p className="text-muted truncate text-xs md:hidden">
+            {[row.owner?.name, row.notebooks === null ? null : `${row.notebooks} notebooks`].filter(Boolean).join(" · ")}
+          </p>
+        </>
+      ),
+    },
+    owner: { className: "w-48 max-md:hidden", cell: (row) => <PersonName person={row.owner} /> },
+    members: { className: "w-28 max-lg:hidden", numeric: true, cell: (row) => row.members ?? <None /> },
+    notebooks: { className: "w-40 max-md:hidden", numeric: true, cell: (row) => <NotebooksLink row={row} /> },
+    created: { className: "w-36 max-lg:hidden", cell: (row) => <Time at={row.createdAt} /> },
+    updated: { className: "w-32 sm:w-36", cell: (row) => <Time at={row.updatedAt} /> },
+  };
+  return USE_CASE_COLUMNS.map((column) => ({ ...column, ...(looks[column.key] ?? { className: "", cell: () => null }) }));
+}
+
+function NotebooksLink({ row }: { row: UseCaseRow }) {
+  if (row.notebooks === null) return <None />;
+  if (row.notebooks === 0) return <span className="text-muted">0</span>;
+  return (
+    <a
+      className="text-accent font-medium underline-offset-2 hover:underline"
+      href={formatView({ ...parseView("#/notebooks"), useCase: row.id })}
+      aria-label={`${row.notebooks} notebooks of ${row.name}`}
+    >
+      {row.running > 0 && <span className="text-good mr-2 text-xs font-normal">{row.running} running</span>}
+      {row.notebooks}
+    </a>
+  );
+}

@@ -1,0 +1,174 @@
+"""The edge of the local platform: who may see an application, and what is shown while it is not there (contract 4)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import html
+import secrets
+import time
+from urllib.parse import parse_qs, quote, urlsplit
+
+import aiohttp
+from aiohttp import web
+
+from toolkit.emulator.identity import Identity, same
+from toolkit.emulator.routes import Routes, bearer, error
+from toolkit.emulator.runner import Runner
+from toolkit.emulator.store import NotFound, Store
+from toolkit.front import Target, forward
+
+COOKIE = "local-datarobot-session"
+LINK_SECONDS = 3600.0
+REFRESH_SECONDS = 2
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>{head}<link rel="icon" href="data:,">
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0; display: grid; place-items: center; min-height: 100vh;
+  background: light-dark(#f5f6f8, #15181d); color: light-dark(#1c2430, #e6e9ee) }}
+main {{ max-width: 34rem; margin: 1rem; padding: 2rem 2.5rem; border-radius: 12px;
+  background: light-dark(#fff, #1e232b); box-shadow: 0 1px 3px #0003 }}
+h1 {{ font-size: 1.25rem; margin: 0 0 .5rem }} p {{ margin: .5rem 0 }} small {{ opacity: .7 }}
+input, button {{ font: inherit; padding: .5rem .75rem; border-radius: 8px; border: 1px solid #8886; width: 100%;
+  box-sizing: border-box; margin-top: .5rem }}
+button {{ background: #2d5bd1; color: #fff; border: 0; cursor: pointer }}
+pre {{ overflow: auto; font-size: .8rem; background: #8882; padding: .75rem; border-radius: 8px }}
+</style></head><body><main><h1>{title}</h1>{content}<p><small>Local DataRobot (emulator)</small></p></main></body></html>
+"""
+
+
+class Edge:
+    """Lets visitors in, and passes their requests on to the application's containers."""
+
+    def __init__(
+        self, store: Store, runner: Runner, identity: Identity, routes: Routes, client: aiohttp.ClientSession
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._identity = identity
+        self._routes = routes
+        self._client = client
+        self._links: dict[str, float] = {}
+
+    def add_to(self, app: web.Application) -> None:
+        """Register the edge's routes."""
+        app.router.add_route("*", "/custom_applications/{id}", self.with_slash)
+        app.router.add_route("*", "/custom_applications/{id}/{rest:.*}", self.visit)
+        app.router.add_get("/sign-in", self.sign_in_page)
+        app.router.add_post("/sign-in", self.sign_in)
+        app.router.add_post("/__emulator__/sign-in-link", self.make_link)
+
+    # --- Signing in ---------------------------------------------------------------------------------------------------
+
+    def signed_in(self, request: web.BaseRequest) -> bool:
+        """Whether a browser brings the cookie of a sign-in."""
+        return hmac.compare_digest(request.cookies.get(COOKIE, ""), self._session())
+
+    def _session(self) -> str:
+        return hashlib.sha256(f"session {self._identity.cookie.reveal()}".encode()).hexdigest()
+
+    async def make_link(self, request: web.Request) -> web.Response:
+        """POST /__emulator__/sign-in-link {next}: a link that signs in once, for an hour; needs the full token."""
+        if self._routes.level(bearer(request)) != "full":
+            return error(401, "Invalid API token.")
+        key = secrets.token_urlsafe(24)
+        self._links = {old: until for old, until in self._links.items() if until > time.monotonic()}
+        self._links[key] = time.monotonic() + LINK_SECONDS
+        target = quote(_local(str((await request.json()).get("next", "/"))), safe="/")
+        return web.json_response({"path": f"/sign-in?key={key}&next={target}"})
+
+    async def sign_in_page(self, request: web.Request) -> web.Response:
+        """GET /sign-in: with a good key the visitor is in; otherwise a form asks for the token."""
+        target = _local(request.query.get("next", "/"))
+        until = self._links.pop(request.query.get("key", ""), 0.0)
+        if until > time.monotonic():
+            return self._welcome(request, target)
+        used = "<p>That link has been used or is too old.</p>" if "key" in request.query else ""
+        return page(
+            "Sign in",
+            f'{used}<form method="post"><label>API token of the local platform'
+            '<input type="password" name="token" autocomplete="current-password" autofocus required></label>'
+            f'<input type="hidden" name="next" value="{html.escape(target)}"><button>Sign in</button></form>'
+            "<p><small>It is shown by: invoke emulator.start --json</small></p>",
+        )
+
+    async def sign_in(self, request: web.Request) -> web.Response:
+        """POST /sign-in: the token that the form asked for."""
+        form = parse_qs((await request.read()).decode("utf-8", "replace"))
+        if same(form.get("token", [""])[0].strip(), self._identity.full):
+            return self._welcome(request, _local(form.get("next", ["/"])[0]))
+        return page("Sign in", "<p>This token is not known here.</p><p><a href='/sign-in'>Try again</a></p>", 401)
+
+    def _welcome(self, _request: web.Request, target: str) -> web.Response:
+        response = web.Response(status=303, headers={"Location": target})
+        response.set_cookie(COOKIE, self._session(), path="/", httponly=True, samesite="Lax", max_age=30 * 24 * 3600)
+        return response
+
+    # --- Visiting -----------------------------------------------------------------------------------------------------
+
+    async def with_slash(self, request: web.Request) -> web.Response:
+        """Send visitors without the last slash to the address with it."""
+        query = request.raw_path.partition("?")[2]
+        location = f"/custom_applications/{request.match_info['id']}/" + (f"?{query}" if query else "")
+        return web.Response(status=302, headers={"Location": location})
+
+    async def visit(self, request: web.Request) -> web.StreamResponse:
+        """Let the visitor in and pass the request on; programs come with a token, browsers with the cookie."""
+        wants_page = "text/html" in request.headers.get("Accept", "")
+        token = bearer(request)
+        if token:
+            if self._routes.level(token) is None:
+                return error(401, "Invalid API token.")
+        elif not self.signed_in(request):
+            if wants_page:
+                return web.Response(status=302, headers={"Location": f"/sign-in?next={quote(request.path, safe='/')}"})
+            return error(401, "Sign in, or send an API token.")
+        try:
+            application = self._store.get("application", request.match_info["id"])
+        except NotFound:
+            return _absent(wants_page)
+        targets = self._runner.targets(application["id"])
+        if not targets:
+            return self._not_there(application["status"], application["id"], wants_page)
+        visitor = {"x-user-id": self._identity.user_id, "x-user-email": self._identity.email}
+        target = targets[0] if len(targets) == 1 else self._sticky(request, targets)
+        return await forward(request, target, self._client, headers=visitor)
+
+    def _sticky(self, request: web.Request, targets: tuple[Target, ...]) -> Target:
+        """Send a visitor to the same replica again: the one that who they are comes down to."""
+        who = request.headers.get("Authorization") or f"{request.remote} {request.headers.get('User-Agent', '')}"
+        return targets[int(hashlib.sha256(who.encode("utf-8", "replace")).hexdigest(), 16) % len(targets)]
+
+    def _not_there(self, status: str, application_id: str, wants_page: bool) -> web.Response:
+        if status == "failed":
+            tail = "\n".join(self._runner.logs(application_id)[-20:])
+            if wants_page:
+                text = f"<p>Its last log lines:</p><pre>{html.escape(tail)}</pre>"
+                return page("The application failed to start", text, 503)
+            return error(503, f"The application failed to start. Its last log lines: {tail}")
+        if wants_page:
+            head = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">'
+            return page("The application is starting", "<p>This page shows it as soon as it is ready.</p>", 503, head)
+        return error(503, f"The application is not running yet: {status}.")
+
+
+def page(title: str, content: str, status: int = 200, head: str = "") -> web.Response:
+    """Answer with a small page of the platform's own."""
+    text = PAGE.format(title=html.escape(title), content=content, head=head)
+    return web.Response(status=status, text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
+
+
+def _absent(wants_page: bool) -> web.Response:
+    if wants_page:
+        return page("There is no such application", "<p>It may have been removed.</p>", 404)
+    return error(404, "There is no such application.")
+
+
+def _local(target: str) -> str:
+    """Keep redirects on this platform: only a path, never another host."""
+    parts = urlsplit(target)
+    return parts.path if parts.path.startswith("/") and not parts.path.startswith("//") and "\\" not in target else "/"

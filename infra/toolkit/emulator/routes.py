@@ -1,0 +1,649 @@
+"""The API of the local platform: parse the request, call the store and the runner, shape the answer (contract 1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from toolkit.bundles import BUNDLES
+from toolkit.emulator.identity import Identity, same
+from toolkit.emulator.runner import Runner
+from toolkit.emulator.store import Body, Conflict, Invalid, NotFound, Store, StoreError
+
+API = "/api/v2"
+VERSION = {"major": 2, "minor": 49, "versionString": "2.49.0", "releasedVersion": "2.49.0"}
+MOST_PAGE, DEFAULT_PAGE = 100, 20
+PERMISSIONS = ["CAN_DELETE", "CAN_SHARE", "CAN_UPDATE", "CAN_VIEW"]
+STATUS = {NotFound: 404, Conflict: 409, Invalid: 422}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Routes:
+    """All handlers of the API. `base` gives the platform's own address for URLs in answers."""
+
+    def __init__(self, store: Store, runner: Runner, identity: Identity, base: Callable[[], str]) -> None:
+        self._store = store
+        self._runner = runner
+        self._identity = identity
+        self._base = base
+
+    def add_to(self, app: web.Application) -> None:
+        """Register every route; each also without its last slash, since redirects are errors to the clients."""
+        environment, source, application = "executionEnvironments", "customApplicationSources", "customApplications"
+        table: list[tuple[str, str, Handler]] = [
+            ("GET", f"{API}/version/", self.version),
+            ("GET", f"{API}/account/info/", self.account_info),
+            ("GET", f"{API}/clientConfig/", self.client_config),
+            ("GET", f"{API}/mlops/compute/bundles/", self.bundles),
+            ("POST", f"{API}/entitlements/evaluate/", self.entitlements),
+            ("GET", f"{API}/status/{{id}}/", self.status),
+            ("POST", f"{API}/{environment}/", self.create_environment),
+            ("GET", f"{API}/{environment}/", self.list_environments),
+            ("GET", f"{API}/{environment}/{{id}}/", self.get_environment),
+            ("PATCH", f"{API}/{environment}/{{id}}/", self.update_environment),
+            ("DELETE", f"{API}/{environment}/{{id}}/", self.delete_environment),
+            ("POST", f"{API}/{environment}/{{id}}/versions/", self.create_environment_version),
+            ("GET", f"{API}/{environment}/{{id}}/versions/", self.list_environment_versions),
+            ("GET", f"{API}/{environment}/{{id}}/versions/{{version}}/", self.get_environment_version),
+            ("GET", f"{API}/{environment}/{{id}}/versions/{{version}}/buildLog/", self.build_log),
+            ("GET", f"{API}/{environment}/{{id}}/versions/{{version}}/download/", self.download_context),
+            ("POST", f"{API}/{source}/", self.create_source),
+            ("GET", f"{API}/{source}/", self.list_sources),
+            ("GET", f"{API}/{source}/{{id}}/", self.get_source),
+            ("PATCH", f"{API}/{source}/{{id}}/", self.update_source),
+            ("DELETE", f"{API}/{source}/{{id}}/", self.delete_source),
+            ("POST", f"{API}/{source}/{{id}}/versions/", self.create_source_version),
+            ("GET", f"{API}/{source}/{{id}}/versions/", self.list_source_versions),
+            ("GET", f"{API}/{source}/{{id}}/versions/{{version}}/", self.get_source_version),
+            ("PATCH", f"{API}/{source}/{{id}}/versions/{{version}}/", self.update_source_version),
+            ("GET", f"{API}/{source}/{{id}}/versions/{{version}}/items/{{item}}/", self.get_item),
+            ("GET", f"{API}/{application}/nameCheck/", self.name_check),
+            ("POST", f"{API}/{application}/", self.create_application),
+            ("GET", f"{API}/{application}/", self.list_applications),
+            ("GET", f"{API}/{application}/{{id}}/", self.get_application),
+            ("PATCH", f"{API}/{application}/{{id}}/", self.update_application),
+            ("DELETE", f"{API}/{application}/{{id}}/", self.delete_application),
+            ("GET", f"{API}/{application}/{{id}}/logs/", self.application_logs),
+            ("GET", f"{API}/{application}/{{id}}/history/", self.application_history),
+            ("POST", f"{API}/credentials/", self.create_credential),
+            ("GET", f"{API}/credentials/", self.list_credentials),
+            ("GET", f"{API}/credentials/{{id}}/", self.get_credential),
+            ("PATCH", f"{API}/credentials/{{id}}/", self.update_credential),
+            ("DELETE", f"{API}/credentials/{{id}}/", self.delete_credential),
+            ("POST", f"{API}/useCases/", self.create_use_case),
+            ("GET", f"{API}/useCases/", self.list_use_cases),
+            ("GET", f"{API}/useCases/{{id}}/", self.get_use_case),
+            ("PATCH", f"{API}/useCases/{{id}}/", self.update_use_case),
+            ("DELETE", f"{API}/useCases/{{id}}/", self.delete_use_case),
+            ("POST", f"{API}/useCases/{{id}}/{{type}}/{{entity}}/", self.link),
+            ("DELETE", f"{API}/useCases/{{id}}/{{type}}/{{entity}}/", self.unlink),
+            ("GET", "/api-gw/nbx/notebooks/", self.list_notebooks),
+        ]
+        for method, path, handler in table:
+            guarded = self._guarded(handler)
+            app.router.add_route(method, path, guarded)
+            app.router.add_route(method, path.rstrip("/"), guarded)
+        app.router.add_route("*", f"{API}/{{rest:.*}}", self._guarded(self.not_emulated))
+        app.router.add_route("*", "/api-gw/{rest:.*}", self._guarded(self.not_emulated))
+
+    # --- Who may ----------------------------------------------------------------------------------------------------
+
+    def _guarded(self, handler: Handler) -> Handler:
+        """Check the token, and turn what the store raises into the platform's error bodies."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            level = self.level(bearer(request))
+            if level is None:
+                return error(401, "Invalid API token.")
+            request["level"] = level
+            try:
+                return await handler(request)
+            except StoreError as problem:
+                return error(STATUS[type(problem)], problem.message, problem.errors)
+
+        return handle
+
+    def level(self, token: str) -> str | None:
+        """Tell what a token may: `full`, `restricted` (as applications get), or None for an unknown one."""
+        if not token:
+            return None
+        if same(token, self._identity.full):
+            return "full"
+        if same(token, self._identity.restricted):
+            return "restricted"
+        return "restricted" if self._of_an_application(token) else None
+
+    def _of_an_application(self, token: str) -> bool:
+        from toolkit.settings import Secret
+
+        return any(same(token, Secret(found["_restrictedToken"])) for found in self._store.find("application")[0])
+
+    # --- General ------------------------------------------------------------------------------------------------------
+
+    async def not_emulated(self, request: web.Request) -> web.Response:
+        """Say that the real platform may have this route, but not this one."""
+        return error(501, f"not emulated: {request.method} {request.path}")
+
+    async def version(self, _request: web.Request) -> web.Response:
+        """GET version/ (1.8)."""
+        return answer(VERSION)
+
+    async def account_info(self, _request: web.Request) -> web.Response:
+        """GET account/info/ (1.8)."""
+        identity = self._identity
+        return answer(
+            {
+                "uid": identity.user_id,
+                "email": identity.email,
+                "firstName": "Local",
+                "lastName": "Admin",
+                "orgId": identity.org_id,
+                "tenantId": identity.org_id,
+                "permissions": {},
+                "language": "en",
+            }
+        )
+
+    async def client_config(self, _request: web.Request) -> web.Response:
+        """GET clientConfig/ (1.8)."""
+        return answer({"EXTERNAL_WEB_SERVER_URL": self._base()})
+
+    async def bundles(self, request: web.Request) -> web.Response:
+        """GET mlops/compute/bundles/ (1.8)."""
+        found = [
+            {
+                "id": bundle.id,
+                "name": bundle.id.removeprefix("cpu.").upper(),
+                "description": f"{bundle.cpus} CPU, {bundle.memory // 2**20} MB",
+                "cpuCount": bundle.cpus,
+                "memoryBytes": bundle.memory,
+                "gpuMemoryBytes": 0,
+                "useCases": ["customApplication"],
+                "isDefault": bundle.id == "cpu.small",
+                "isDeleted": False,
+                "hasGpu": False,
+            }
+            for bundle in BUNDLES.values()
+        ]
+        return self._page(request, found, len(found))
+
+    async def entitlements(self, request: web.Request) -> web.Response:
+        """POST entitlements/evaluate/ (1.8): every feature is there."""
+        names = [one["name"] for one in (await body(request)).get("entitlements", [])]
+        return answer({"entitlements": [{"name": name, "value": True} for name in names]})
+
+    async def status(self, request: web.Request) -> web.Response:
+        """GET status/{id}/ (1.5): 200 while the application starts, then 303 to it. Its id is the application's."""
+        application = self._store.get("application", request.match_info["id"])
+        location = f"{self._base()}{API}/customApplications/{application['id']}/"
+        if application["status"] == "running":
+            return web.Response(status=303, headers={"Location": location})
+        failed = application["status"] == "failed"
+        return answer(
+            {
+                "statusId": application["id"],
+                "status": "ERROR" if failed else "RUNNING",
+                "message": "The application failed, see its logs." if failed else "",
+                "code": 1 if failed else 0,
+                "description": "",
+                "statusType": "Custom Application Creation",
+                "created": application["createdAt"],
+            }
+        )
+
+    # --- Execution environments (1.2) ---------------------------------------------------------------------------------
+
+    async def create_environment(self, request: web.Request) -> web.Response:
+        """POST executionEnvironments/."""
+        given = await body(request)
+        made = self._store.create_environment(
+            given.get("name", ""),
+            given.get("description") or "",
+            given.get("programmingLanguage") or "other",
+            given.get("useCases") or [],
+        )
+        return answer(self._environment(made), 201)
+
+    async def list_environments(self, request: web.Request) -> web.Response:
+        """GET executionEnvironments/: searchFor is a part of name or description, useCases a filter."""
+        found, _ = self._store.find("environment")
+        text, use_case = request.query.get("searchFor", ""), request.query.get("useCases")
+        chosen = [
+            self._environment(one)
+            for one in found
+            if (text in one["name"] or text in one["description"]) and (not use_case or use_case in one["useCases"])
+        ]
+        return self._page(request, chosen, len(chosen))
+
+    async def get_environment(self, request: web.Request) -> web.Response:
+        """GET executionEnvironments/{id}/."""
+        return answer(self._environment(self._store.get("environment", request.match_info["id"])))
+
+    async def update_environment(self, request: web.Request) -> web.Response:
+        """PATCH executionEnvironments/{id}/."""
+        changed = self._store.update_environment(request.match_info["id"], await body(request))
+        return answer(self._environment(changed))
+
+    async def delete_environment(self, request: web.Request) -> web.Response:
+        """DELETE executionEnvironments/{id}/."""
+        self._store.delete_environment(request.match_info["id"])
+        return web.Response(status=204)
+
+    async def create_environment_version(self, request: web.Request) -> web.Response:
+        """POST executionEnvironments/{id}/versions/: multipart with the context, built from now on."""
+        fields, files = await multipart(request)
+        contexts = [file for file in files if file[0] in ("docker_context", "dockerContext")]
+        if not contexts:
+            raise Invalid("Invalid field data.", {"docker_context": "is required"})
+        _, filename, content = contexts[0]
+        made = self._store.create_environment_version(
+            request.match_info["id"], fields.get("description", ""), content, filename
+        )
+        self._runner.build_environment(made["id"])
+        return answer(visible(made), 202)
+
+    async def list_environment_versions(self, request: web.Request) -> web.Response:
+        """GET executionEnvironments/{id}/versions/."""
+        self._store.get("environment", request.match_info["id"])
+        return self._stored(request, "environmentVersion", visible, parent=request.match_info["id"], newest_first=True)
+
+    async def get_environment_version(self, request: web.Request) -> web.Response:
+        """GET executionEnvironments/{id}/versions/{version}/."""
+        return answer(visible(self._below("environmentVersion", request, "environmentId")))
+
+    async def build_log(self, request: web.Request) -> web.Response:
+        """GET …/buildLog/."""
+        found = self._below("environmentVersion", request, "environmentId")
+        return answer({"log": found["_log"], "error": found["_error"]})
+
+    async def download_context(self, request: web.Request) -> web.StreamResponse:
+        """GET …/download/: the context as it was uploaded."""
+        found = self._below("environmentVersion", request, "environmentId")
+        headers = {"Content-Disposition": f'attachment; filename="{found["_filename"]}"'}
+        return web.FileResponse(self._store.blob(found["_context"]), headers=headers)
+
+    def _environment(self, found: Body) -> Body:
+        shaped = visible(found)
+        for key in ("latestVersion", "latestSuccessfulVersion"):
+            if shaped[key] is not None:
+                shaped[key] = visible(self._store.get("environmentVersion", shaped[key]))
+        return shaped
+
+    # --- Application sources (1.3) ------------------------------------------------------------------------------------
+
+    async def create_source(self, request: web.Request) -> web.Response:
+        """POST customApplicationSources/."""
+        return answer(self._source(self._store.create_source((await body(request)).get("name"))), 201)
+
+    async def list_sources(self, request: web.Request) -> web.Response:
+        """GET customApplicationSources/."""
+        return self._stored(request, "source", self._source, name=request.query.get("name"))
+
+    async def get_source(self, request: web.Request) -> web.Response:
+        """GET customApplicationSources/{id}/: latestVersion is null until there is one."""
+        return answer(self._source(self._store.get("source", request.match_info["id"])))
+
+    async def update_source(self, request: web.Request) -> web.Response:
+        """PATCH customApplicationSources/{id}/."""
+        self._store.update_source(request.match_info["id"], await body(request))
+        return await self.get_source(request)
+
+    async def delete_source(self, request: web.Request) -> web.Response:
+        """DELETE customApplicationSources/{id}/."""
+        self._store.delete_source(request.match_info["id"])
+        return web.Response(status=204)
+
+    async def create_source_version(self, request: web.Request) -> web.Response:
+        """POST …/versions/: JSON, or multipart with files."""
+        fields, files = await fields_and_files(request)
+        made = self._store.create_source_version(request.match_info["id"], fields)
+        if files:
+            made = self._store.update_source_version(made["id"], {}, files)
+        return answer(self._source_version(made), 201)
+
+    async def list_source_versions(self, request: web.Request) -> web.Response:
+        """GET …/versions/."""
+        self._store.get("source", request.match_info["id"])
+        shape = self._source_version
+        return self._stored(request, "sourceVersion", shape, parent=request.match_info["id"], newest_first=True)
+
+    async def get_source_version(self, request: web.Request) -> web.Response:
+        """GET …/versions/{version}/."""
+        return answer(self._source_version(self._below("sourceVersion", request, "sourceId")))
+
+    async def update_source_version(self, request: web.Request) -> web.Response:
+        """PATCH …/versions/{version}/: JSON fields, or multipart with files and fields."""
+        self._below("sourceVersion", request, "sourceId")
+        fields, files = await fields_and_files(request)
+        changed = self._store.update_source_version(request.match_info["version"], fields, files)
+        return answer(self._source_version(changed))
+
+    async def get_item(self, request: web.Request) -> web.Response:
+        """GET …/items/{item}/: one file with its content."""
+        version = self._below("sourceVersion", request, "sourceId")
+        for item in version["items"]:
+            if item["id"] == request.match_info["item"]:
+                content = self._store.blob(item["storagePath"]).read_bytes()
+                return answer({**item, "content": content.decode("utf-8", "replace")})
+        raise NotFound("The item was not found.")
+
+    def _source(self, found: Body) -> Body:
+        shaped = {**visible(found), **self._owner()}
+        if shaped["latestVersion"] is not None:
+            shaped["latestVersion"] = self._source_version(self._store.get("sourceVersion", shaped["latestVersion"]))
+        return shaped
+
+    def _source_version(self, found: Body) -> Body:
+        return {**visible(found), "userId": self._identity.user_id, "createdBy": self._identity.email}
+
+    # --- Applications (1.4) -------------------------------------------------------------------------------------------
+
+    async def create_application(self, request: web.Request) -> web.Response:
+        """POST customApplications/: 202, and a place to ask how it goes."""
+        made = self._store.create_application(await body(request))
+        self._runner.start_application(made["id"])
+        response = answer(self._application(made), 202)
+        response.headers["Location"] = f"{self._base()}{API}/status/{made['id']}/"
+        return response
+
+    async def list_applications(self, request: web.Request) -> web.Response:
+        """GET customApplications/: `name` is an exact filter."""
+        return self._stored(request, "application", self._application, name=request.query.get("name"))
+
+    async def get_application(self, request: web.Request) -> web.Response:
+        """GET customApplications/{id}/."""
+        return answer(self._application(self._store.get("application", request.match_info["id"])))
+
+    async def update_application(self, request: web.Request) -> web.Response:
+        """PATCH customApplications/{id}/: accepted while it starts; another version takes it out of `running`."""
+        changed, moved = self._store.update_application(request.match_info["id"], await body(request))
+        if moved:
+            self._runner.start_application(changed["id"])
+        return answer(self._application(changed))
+
+    async def delete_application(self, request: web.Request) -> web.Response:
+        """DELETE customApplications/{id}/."""
+        self._store.delete_application(request.match_info["id"])
+        self._runner.remove_application(request.match_info["id"])
+        return web.Response(status=204)
+
+    async def application_logs(self, request: web.Request) -> web.Response:
+        """GET …/logs/."""
+        found = self._store.get("application", request.match_info["id"])
+        return answer(
+            {
+                "logs": self._runner.logs(found["id"]),
+                "buildLog": found["_buildLog"],
+                "buildStatus": found["_buildStatus"],
+                "buildError": found["_buildError"],
+            }
+        )
+
+    async def application_history(self, request: web.Request) -> web.Response:
+        """GET …/history/: newest first."""
+        found = self._store.get("application", request.match_info["id"])
+        history: list[Body] = found["_history"]
+        return self._page(request, history, len(history))
+
+    async def name_check(self, request: web.Request) -> web.Response:
+        """GET customApplications/nameCheck/."""
+        return answer({"inUse": bool(self._store.find("application", name=request.query.get("name", ""))[1])})
+
+    def _application(self, found: Body) -> Body:
+        resources = self._store.application_resources(found)
+        bundle = BUNDLES.get(resources["resourceLabel"], BUNDLES["cpu.small"])
+        limits = {
+            "memoryRequest": bundle.memory,
+            "memoryLimit": bundle.memory,
+            "cpuRequest": float(bundle.cpus),
+            "cpuLimit": float(bundle.cpus),
+        }
+        return {
+            **visible(found),
+            **self._owner(),
+            "resources": {**resources, **limits},
+            "applicationUrl": f"{self._base()}/custom_applications/{found['id']}/",
+        }
+
+    # --- Credentials (1.6), use cases (1.7), notebooks (1.8) ----------------------------------------------------------
+
+    async def create_credential(self, request: web.Request) -> web.Response:
+        """POST credentials/: the secret never comes back."""
+        return answer(_credential(self._store.create_credential(await body(request))), 201)
+
+    async def list_credentials(self, request: web.Request) -> web.Response:
+        """GET credentials/."""
+        return self._stored(request, "credential", _credential)
+
+    async def get_credential(self, request: web.Request) -> web.Response:
+        """GET credentials/{id}/."""
+        return answer(_credential(self._store.get("credential", request.match_info["id"])))
+
+    async def update_credential(self, request: web.Request) -> web.Response:
+        """PATCH credentials/{id}/."""
+        return answer(_credential(self._store.update_credential(request.match_info["id"], await body(request))))
+
+    async def delete_credential(self, request: web.Request) -> web.Response:
+        """DELETE credentials/{id}/."""
+        self._store.remove("credential", request.match_info["id"])
+        return web.Response(status=204)
+
+    async def create_use_case(self, request: web.Request) -> web.Response:
+        """POST useCases/."""
+        given = await body(request)
+        return answer(self._store.create_use_case(given.get("name", ""), given.get("description") or ""), 201)
+
+    async def list_use_cases(self, request: web.Request) -> web.Response:
+        """GET useCases/: all of the organisation; the restricted token of an application may not."""
+        if request["level"] != "full":
+            return error(403, "This token may not read use cases.")
+        return self._stored(request, "useCase", visible, sort=request.query.get("orderBy", "name"))
+
+    async def get_use_case(self, request: web.Request) -> web.Response:
+        """GET useCases/{id}/."""
+        return answer(visible(self._store.get("useCase", request.match_info["id"])))
+
+    async def update_use_case(self, request: web.Request) -> web.Response:
+        """PATCH useCases/{id}/."""
+        given = await body(request)
+        changes = {key: given[key] for key in ("name", "description") if given.get(key) is not None}
+        changed = self._store.change("useCase", request.match_info["id"], lambda found: found.update(changes))
+        return answer(visible(changed))
+
+    async def delete_use_case(self, request: web.Request) -> web.Response:
+        """DELETE useCases/{id}/."""
+        self._store.remove("useCase", request.match_info["id"])
+        return web.Response(status=204)
+
+    async def link(self, request: web.Request) -> web.Response:
+        """POST useCases/{id}/{type}/{entity}/."""
+        info = request.match_info
+        return answer(visible(self._store.link(info["id"], info["type"], info["entity"])), 201)
+
+    async def unlink(self, request: web.Request) -> web.Response:
+        """DELETE useCases/{id}/{type}/{entity}/."""
+        self._store.unlink(request.match_info["id"], request.match_info["entity"])
+        return web.Response(status=204)
+
+    async def list_notebooks(self, request: web.Request) -> web.Response:
+        """GET /api-gw/nbx/notebooks/: of the organisation, or of one use case."""
+        if request["level"] != "full":
+            return error(403, "This token may not read notebooks.")
+        sort = request.query.get("orderBy", "-updated")
+        return self._stored(request, "notebook", visible, parent=request.query.get("useCaseId"), sort=sort)
+
+    # --- Shapes -------------------------------------------------------------------------------------------------------
+
+    def _owner(self) -> Body:
+        identity = self._identity
+        return {
+            "userId": identity.user_id,
+            "orgId": identity.org_id,
+            "createdBy": identity.email,
+            "creatorUserhash": "4f9d2c7a1b3e5d6f8a0b1c2d3e4f5a6b",
+            "creatorFirstName": "Local",
+            "creatorLastName": "Admin",
+            "permissions": PERMISSIONS,
+        }
+
+    def _below(self, kind: str, request: web.Request, parent: str) -> Body:
+        """Give a version, which has to be one of the object that the path names."""
+        found = self._store.get(kind, request.match_info["version"])
+        if found[parent] != request.match_info["id"]:
+            raise NotFound(f"{kind} {found['id']} was not found.")
+        return found
+
+    def _stored(
+        self,
+        request: web.Request,
+        kind: str,
+        shape: Callable[[Body], Body],
+        *,
+        parent: str | None = None,
+        name: str | None = None,
+        newest_first: bool = False,
+        sort: str = "",
+    ) -> web.Response:
+        """Answer with a page of stored objects; sorting by a field reads them all."""
+        offset, limit = paging(request)
+        if not sort:
+            found, total = self._store.find(
+                kind, parent=parent, name=name, offset=offset, limit=limit, newest_first=newest_first
+            )
+            return self._envelope(request, [shape(one) for one in found], total, offset, limit)
+        found, total = self._store.find(kind, parent=parent, name=name)
+        key = sort.lstrip("-")
+        found.sort(key=lambda one: _sortable(one.get(key)), reverse=sort.startswith("-"))
+        return self._envelope(request, [shape(one) for one in found[offset : offset + limit]], total, offset, limit)
+
+    def _page(self, request: web.Request, found: list[Body], total: int) -> web.Response:
+        offset, limit = paging(request)
+        return self._envelope(request, found[offset : offset + limit], total, offset, limit)
+
+    def _envelope(self, request: web.Request, data: list[Body], total: int, offset: int, limit: int) -> web.Response:
+        """Wrap a page (1.1): next and previous are absolute addresses or null."""
+
+        def link(start: int) -> str:
+            query = {**request.query, "offset": str(start), "limit": str(limit)}
+            return f"{self._base()}{request.path}?{urlencode(query)}"
+
+        return answer(
+            {
+                "count": len(data),
+                "next": link(offset + limit) if offset + limit < total else None,
+                "previous": link(max(0, offset - limit)) if offset > 0 else None,
+                "totalCount": total,
+                "data": data,
+            }
+        )
+
+
+def visible(found: Body) -> Body:
+    """Give an object without what only the emulator itself knows."""
+    return {key: value for key, value in found.items() if not key.startswith("_")}
+
+
+def _credential(found: Body) -> Body:
+    shaped = visible(found)
+    shaped["credentialId"] = shaped.pop("id")
+    return shaped
+
+
+def _sortable(value: Any) -> tuple[bool, str]:
+    if isinstance(value, dict):
+        value = value.get("at") or json.dumps(value, sort_keys=True)
+    return (value is not None, str(value).lower())
+
+
+def bearer(request: web.BaseRequest) -> str:
+    """Give the token of a request: the SDK says Token, everybody else Bearer (1.1)."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme in ("Bearer", "Token") else ""
+
+
+def paging(request: web.Request) -> tuple[int, int]:
+    """Read offset and limit. Raises Invalid."""
+    try:
+        offset, limit = int(request.query.get("offset", 0)), int(request.query.get("limit", DEFAULT_PAGE))
+    except ValueError:
+        raise Invalid("Invalid field data.", {"limit": "offset and limit have to be whole numbers"}) from None
+    if offset < 0 or limit < 1:
+        raise Invalid("Invalid field data.", {"limit": "offset and limit cannot be negative"})
+    return offset, min(limit, MOST_PAGE)
+
+
+def answer(data: Any, status: int = 200) -> web.Response:
+    """Answer with JSON; the content type is exactly application/json, as one client demands (1.1)."""
+    return web.Response(status=status, body=json.dumps(data).encode(), content_type="application/json")
+
+
+def error(status: int, message: str, errors: Mapping[str, str] | None = None) -> web.Response:
+    """Answer with an error as the platform shapes it (1.1)."""
+    return answer({"message": message, **({"errors": dict(errors)} if errors else {})}, status)
+
+
+async def body(request: web.Request) -> dict[str, Any]:
+    """Read a JSON object; an empty body counts as an empty object. Raises Invalid."""
+    raw = await request.read()
+    if not raw:
+        return {}
+    try:
+        data = json.loads(raw)
+    except ValueError:
+        raise Invalid("The body is not JSON.") from None
+    if not isinstance(data, dict):
+        raise Invalid("The body is not a JSON object.")
+    return data
+
+
+async def multipart(request: web.Request) -> tuple[dict[str, str], list[tuple[str, str, bytes]]]:
+    """Read a multipart body: text fields, and files as (name, filename, content). Lists of filePath stay in order."""
+    if not request.content_type.startswith("multipart/"):
+        raise Invalid("The body is not multipart/form-data.")
+    fields: dict[str, str] = {}
+    paths: list[str] = []
+    files: list[tuple[str, str, bytes]] = []
+    try:
+        async for part in await request.multipart():
+            if not hasattr(part, "filename"):
+                raise Invalid("The multipart body is nested.")
+            content = bytes(await part.read(decode=False))  # type: ignore[union-attr]
+            if part.filename is not None:  # type: ignore[union-attr]
+                files.append((part.name or "", part.filename, content))  # type: ignore[union-attr]
+            elif part.name == "filePath":  # type: ignore[union-attr]
+                paths.append(content.decode())
+            else:
+                fields[part.name or ""] = content.decode()  # type: ignore[union-attr]
+    except (ValueError, AssertionError) as problem:
+        raise Invalid(f"The multipart body cannot be read: {problem}") from None
+    # The n-th filePath belongs to the n-th file, whether it follows its file or all come first (1.1).
+    named = [
+        (name, paths[number] if number < len(paths) else filename, content)
+        for number, (name, filename, content) in enumerate(files)
+    ]
+    return fields, named
+
+
+async def fields_and_files(request: web.Request) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
+    """Read a version's fields and files, from JSON or multipart. Raises Invalid, also for paths that lead out."""
+    if not request.content_type.startswith("multipart/"):
+        return await body(request), []
+    text, parts = await multipart(request)
+    fields: dict[str, Any] = dict(text)
+    if "resources" in fields:
+        try:
+            fields["resources"] = json.loads(fields["resources"])
+        except ValueError:
+            raise Invalid("Invalid field data.", {"resources": "is not JSON"}) from None
+    if "replicas" in fields:
+        fields["resources"] = {**fields.get("resources", {}), "replicas": int(fields.pop("replicas"))}
+    files = [(path, content) for _, path, content in parts]
+    for path, _ in files:
+        if not path or path.startswith("/") or "\\" in path or "\0" in path or ".." in path.split("/"):
+            raise Invalid("Invalid field data.", {"filePath": f"{path!r} leads out of the source"})
+    return fields, files

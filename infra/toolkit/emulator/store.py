@@ -1,0 +1,578 @@
+"""What the local platform keeps: objects in SQLite, file contents as blobs. Knows no HTTP.
+
+Methods are named for the operations of the API. A write is on disk when its method returns: with WAL and
+synchronous=NORMAL a commit survives the end of the process at any moment (only a crash of the machine may cost the last
+ones, which is no promise of an emulator).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE object (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, parent TEXT NOT NULL, name TEXT NOT NULL,
+    number INTEGER NOT NULL, body TEXT NOT NULL
+);
+CREATE INDEX object_kind ON object (kind, parent, number);
+CREATE INDEX object_name ON object (kind, name);
+CREATE TABLE counter (number INTEGER NOT NULL);
+INSERT INTO counter VALUES (0);
+"""
+RESOURCE_KEYS = ("replicas", "resourceLabel", "sessionAffinity", "serviceWebRequestsOnRootPath", "healthEndpointPath")
+DEFAULT_RESOURCES = {
+    "replicas": 1,
+    "resourceLabel": "cpu.small",
+    "sessionAffinity": False,
+    "serviceWebRequestsOnRootPath": False,
+}
+SCOPE_LEVELS = (None, "viewer", "user", "admin")
+MOST_LOG_LINES = 1000
+
+Body = dict[str, Any]
+
+
+class StoreError(Exception):
+    """An operation that cannot be carried out; `errors` names fields."""
+
+    def __init__(self, message: str, errors: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.errors = dict(errors or {})
+
+
+class NotFound(StoreError):
+    """There is no such object."""
+
+
+class Conflict(StoreError):
+    """The name is taken, or the object is in use."""
+
+
+class Invalid(StoreError):
+    """A field has a value that the platform does not take."""
+
+
+def new_id() -> str:
+    """Make an id as the platform's are: 24 hexadecimal digits, the first eight of them the time."""
+    return f"{int(datetime.now(UTC).timestamp()):08x}{secrets.token_hex(8)}"
+
+
+def now() -> str:
+    """Give the time as the API writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Store:
+    """The objects of one local platform, in the folder `data`; safe to use from several threads."""
+
+    def __init__(self, data: Path) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        self.blobs = data / "blobs"
+        self.blobs.mkdir(exist_ok=True)
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(data / "emulator.sqlite", check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        elif version > SCHEMA_VERSION:
+            self._db.close()
+            raise Invalid(f"The data of the local platform is of version {version}, newer than this toolkit.")
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._db.close()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has been stored yet."""
+        return bool(self._db.execute("SELECT NOT EXISTS (SELECT 1 FROM object)").fetchone()[0])
+
+    # --- Objects of any kind ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Carry out several writes as one."""
+        with self._lock:
+            if self._db.in_transaction:
+                yield
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def get(self, kind: str, id: str) -> Body:  # noqa: A002
+        """Give an object. Raises NotFound."""
+        with self._lock:
+            row = self._db.execute("SELECT body FROM object WHERE id = ? AND kind = ?", (id, kind)).fetchone()
+        if row is None:
+            raise NotFound(f"{kind} {id} was not found.")
+        body: Body = json.loads(row[0])
+        return body
+
+    def find(
+        self,
+        kind: str,
+        *,
+        parent: str | None = None,
+        name: str | None = None,
+        offset: int = 0,
+        limit: int = -1,
+        newest_first: bool = False,
+    ) -> tuple[list[Body], int]:
+        """Give a page of the objects of a kind, in order of creation, and how many there are in all."""
+        where, values = "kind = ?", [kind]
+        for column, value in (("parent", parent), ("name", name)):
+            if value is not None:
+                where += f" AND {column} = ?"
+                values.append(value)
+        order = "DESC" if newest_first else "ASC"
+        with self._lock:
+            total = self._db.execute(f"SELECT count(*) FROM object WHERE {where}", values).fetchone()[0]  # noqa: S608
+            rows = self._db.execute(
+                f"SELECT body FROM object WHERE {where} ORDER BY number {order} LIMIT ? OFFSET ?",  # noqa: S608
+                (*values, limit, offset),
+            ).fetchall()
+        return [json.loads(row[0]) for row in rows], int(total)
+
+    def add(self, kind: str, body: Body, *, parent: str = "") -> Body:
+        """Store a new object; it gets an id where it has none."""
+        body.setdefault("id", new_id())
+        with self.transaction():
+            number = self._db.execute("UPDATE counter SET number = number + 1 RETURNING number").fetchone()[0]
+            self._db.execute(
+                "INSERT INTO object VALUES (?, ?, ?, ?, ?, ?)",
+                (body["id"], kind, parent, str(body.get("name") or ""), number, json.dumps(body)),
+            )
+        return body
+
+    def change(self, kind: str, id: str, change: Callable[[Body], None]) -> Body:  # noqa: A002
+        """Read an object, let `change` alter it, and store it, as one step. Raises NotFound."""
+        with self.transaction():
+            body = self.get(kind, id)
+            change(body)
+            self._db.execute(
+                "UPDATE object SET name = ?, body = ? WHERE id = ?",
+                (str(body.get("name") or ""), json.dumps(body), id),
+            )
+        return body
+
+    def remove(self, kind: str, id: str) -> None:  # noqa: A002
+        """Remove an object and what hangs below it. Raises NotFound."""
+        with self.transaction():
+            self.get(kind, id)
+            self._db.execute("DELETE FROM object WHERE id = ? OR parent = ?", (id, id))
+
+    def clear(self) -> None:
+        """Remove everything."""
+        with self.transaction():
+            self._db.execute("DELETE FROM object")
+        for blob in self.blobs.iterdir():
+            blob.unlink(missing_ok=True)
+
+    def blob(self, digest: str) -> Path:
+        """Give the file that holds the content with this SHA-256."""
+        return self.blobs / digest
+
+    def put_blob(self, content: bytes) -> str:
+        """Keep a file's content; give its SHA-256."""
+        digest = hashlib.sha256(content).hexdigest()
+        target = self.blobs / digest
+        if not target.exists():
+            draft = self.blobs / f".{digest}.{secrets.token_hex(4)}"
+            with draft.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(target)
+        return digest
+
+    # --- Execution environments (platform-contract 1.2) ---------------------------------------------------------------
+
+    def create_environment(self, name: str, description: str, language: str, use_cases: Sequence[str]) -> Body:
+        """Create an execution environment, without a version yet; names need not be unique."""
+        _required(name=name)
+        body = {
+            "name": name,
+            "description": description,
+            "programmingLanguage": language,
+            "useCases": list(use_cases),
+            "isPublic": False,
+            "created": now(),
+            "latestVersion": None,
+            "latestSuccessfulVersion": None,
+            "requiredMetadataKeys": [],
+        }
+        return self.add("environment", body)
+
+    def update_environment(self, environment_id: str, fields: Mapping[str, Any]) -> Body:
+        """Change name, description, use cases."""
+        changes = {key: fields[key] for key in ("name", "description", "useCases") if fields.get(key) is not None}
+        return self.change("environment", environment_id, lambda body: body.update(changes))
+
+    def delete_environment(self, environment_id: str) -> None:
+        """Remove an environment with its versions. Raises Conflict while an application runs on one of them."""
+        versions = {version["id"] for version in self.find("environmentVersion", parent=environment_id)[0]}
+        users = [app["name"] for app in self.find("application")[0] if app["envVersionId"] in versions]
+        if users:
+            raise Conflict(f"The execution environment is used by the application {users[0]!r}.")
+        self.remove("environment", environment_id)
+
+    def create_environment_version(self, environment_id: str, description: str, context: bytes, filename: str) -> Body:
+        """Add a version; it is the environment's latest at once, whatever becomes of its build."""
+        body = {
+            "id": new_id(),
+            "environmentId": environment_id,
+            "label": None,
+            "description": description,
+            "buildStatus": "submitted",
+            "imageId": new_id(),
+            "created": now(),
+            "dockerContextSize": len(context),
+            "dockerImageSize": None,
+            "sourceDockerImageUri": None,
+            "_context": self.put_blob(context),
+            "_filename": filename,
+            "_log": "",
+            "_error": "",
+        }
+        with self.transaction():
+            self.change("environment", environment_id, lambda found: found.update(latestVersion=body["id"]))
+            return self.add("environmentVersion", body, parent=environment_id)
+
+    def set_build(self, version_id: str, status: str, *, log: str = "", error: str = "") -> Body:
+        """Note how the build of an environment's version goes."""
+
+        def change(body: Body) -> None:
+            body.update(buildStatus=status, _log=log or body["_log"], _error=error)
+
+        with self.transaction():
+            version = self.change("environmentVersion", version_id, change)
+            if status == "success":
+                self.change(
+                    "environment",
+                    version["environmentId"],
+                    lambda found: found.update(latestSuccessfulVersion=version_id),
+                )
+        return version
+
+    # --- Application sources (platform-contract 1.3) ------------------------------------------------------------------
+
+    def create_source(self, name: str | None) -> Body:
+        """Create a source, without a version yet. Raises Conflict when the name is taken."""
+        name = name or "CustomApplicationSource"
+        with self.transaction():
+            self._free_name("source", name, "Application source")
+            return self.add("source", {"name": name, "latestVersion": None, "createdAt": now(), "updatedAt": now()})
+
+    def update_source(self, source_id: str, fields: Mapping[str, Any]) -> Body:
+        """Rename a source, or change the resources of its latest version."""
+        with self.transaction():
+            name = fields.get("name")
+            if name:
+                self._free_name("source", name, "Application source", but=source_id)
+                self.change("source", source_id, lambda body: body.update(name=name, updatedAt=now()))
+            found = self.get("source", source_id)
+            if fields.get("resources") and found["latestVersion"]:
+                self.update_source_version(found["latestVersion"], {"resources": fields["resources"]})
+        return found
+
+    def delete_source(self, source_id: str) -> None:
+        """Remove a source with its versions. An application that runs from one of them keeps running."""
+        self.remove("source", source_id)
+
+    def create_source_version(self, source_id: str, fields: Mapping[str, Any]) -> Body:
+        """Add a version to a source: from `baseVersion` with its files, environment and key scope, or an empty one."""
+        self.get("source", source_id)
+        base = self.get("sourceVersion", fields["baseVersion"]) if fields.get("baseVersion") else None
+        body: Body = {
+            "id": new_id(),
+            "label": fields.get("label") or "v1",
+            "sourceId": source_id,
+            "baseEnvironmentId": base["baseEnvironmentId"] if base else None,
+            "baseEnvironmentVersionId": base["baseEnvironmentVersionId"] if base else None,
+            "isFrozen": False,
+            "items": [{**item, "id": new_id()} for item in base["items"]] if base else [],
+            "resources": {**DEFAULT_RESOURCES, **(base["resources"] if base else {})},
+            "runtimeParameters": list(base["runtimeParameters"]) if base else [],
+            "requiredKeyScopeLevel": base["requiredKeyScopeLevel"] if base else None,
+            "createdAt": now(),
+            "updatedAt": now(),
+        }
+        if "requiredKeyScopeLevel" in fields:
+            _one_of("requiredKeyScopeLevel", fields["requiredKeyScopeLevel"], SCOPE_LEVELS)
+            body["requiredKeyScopeLevel"] = fields["requiredKeyScopeLevel"]
+        self._apply(body, fields)
+        with self.transaction():
+            self.change("source", source_id, lambda found: found.update(latestVersion=body["id"], updatedAt=now()))
+            return self.add("sourceVersion", body, parent=source_id)
+
+    def update_source_version(
+        self, version_id: str, fields: Mapping[str, Any], files: Iterable[tuple[str, bytes]] = ()
+    ) -> Body:
+        """Change a version: environment, resources, files to delete, parameters; then add or replace `files`."""
+        stored = [(path, self.put_blob(content)) for path, content in files]
+
+        def change(body: Body) -> None:
+            if body["isFrozen"]:
+                raise Conflict("The version is frozen: an application was made from it.")
+            self._apply(body, fields)
+            gone = set(fields.get("filesToDelete") or ())
+            paths = {path for path, _ in stored}
+            kept = [item for item in body["items"] if item["id"] not in gone and item["filePath"] not in paths]
+            body["items"] = kept + [_item(path, digest) for path, digest in stored]
+            body["updatedAt"] = now()
+
+        return self.change("sourceVersion", version_id, change)
+
+    def _apply(self, body: Body, fields: Mapping[str, Any]) -> None:
+        if version_id := fields.get("baseEnvironmentVersionId"):
+            version = self._existing("environmentVersion", version_id, "baseEnvironmentVersionId")
+            body.update(baseEnvironmentVersionId=version_id, baseEnvironmentId=version["environmentId"])
+        elif environment_id := fields.get("baseEnvironmentId"):
+            environment = self._existing("environment", environment_id, "baseEnvironmentId")
+            latest = environment["latestSuccessfulVersion"] or environment["latestVersion"]
+            body.update(baseEnvironmentVersionId=latest, baseEnvironmentId=environment_id)
+        if fields.get("resources"):
+            wanted = {key: value for key, value in fields["resources"].items() if key in RESOURCE_KEYS and value != ""}
+            _check_resources(wanted)
+            body["resources"] = {**body["resources"], **wanted}
+        if "requiredKeyScopeLevel" in fields and fields["requiredKeyScopeLevel"] != body["requiredKeyScopeLevel"]:
+            raise Invalid("requiredKeyScopeLevel cannot be changed.", {"requiredKeyScopeLevel": "cannot be changed"})
+        for key in ("runtimeParameters", "runtimeParameterValues"):
+            if key in fields:
+                body["runtimeParameters"] = _parameters(fields[key], body["runtimeParameters"], key)
+
+    # --- Applications (platform-contract 1.4) -------------------------------------------------------------------------
+
+    def create_application(self, fields: Mapping[str, Any]) -> Body:
+        """Create an application from a version, or from the latest one of a source. Raises Conflict for its name."""
+        given = [key for key in ("applicationSourceVersionId", "applicationSourceId") if fields.get(key)]
+        if len(given) != 1:
+            raise Invalid("Give either applicationSourceVersionId or applicationSourceId.")
+        if given == ["applicationSourceId"]:
+            latest = self._existing("source", fields["applicationSourceId"], "applicationSourceId")["latestVersion"]
+            if latest is None:
+                raise Invalid("The source has no version yet.", {"applicationSourceId": "has no version"})
+        else:
+            latest = fields["applicationSourceVersionId"]
+        version = self._existing("sourceVersion", latest, "applicationSourceVersionId")
+        with self.transaction():
+            application_id = new_id()
+            name = fields.get("name") or f"Custom Application {application_id[-6:]}"
+            self._free_name("application", name, "Custom application")
+            body = {
+                "id": application_id,
+                "name": name,
+                "status": "initializing",
+                "allowAutoStopping": True,
+                "externalAccessEnabled": False,
+                "externalAccessRecipients": [],
+                "requiredKeyScopeLevel": version["requiredKeyScopeLevel"],
+                "customApplicationSourceId": version["sourceId"],
+                "customApplicationSourceVersionId": version["id"],
+                "envVersionId": version["baseEnvironmentVersionId"],
+                "lrsId": new_id(),
+                "createdAt": now(),
+                "updatedAt": now(),
+                "expiresAt": None,
+                "_resources": fields.get("resources"),
+                "_restrictedToken": secrets.token_urlsafe(48),
+                "_history": [{"sourceVersionId": version["id"], "createdAt": now()}],
+                "_serving": None,
+                "_logs": [],
+                "_buildLog": "",
+                "_buildStatus": "submitted",
+                "_buildError": "",
+            }
+            return self.add("application", body)
+
+    def update_application(self, application_id: str, fields: Mapping[str, Any]) -> tuple[Body, bool]:
+        """Change an application; also says whether another version is to be served from now on."""
+        version_id = fields.get("customApplicationSourceVersionId")
+        version = (
+            self._existing("sourceVersion", version_id, "customApplicationSourceVersionId") if version_id else None
+        )
+        moved = False
+
+        def change(body: Body) -> None:
+            nonlocal moved
+            moved = version is not None and body["customApplicationSourceVersionId"] != version["id"]
+            for key in ("name", "allowAutoStopping", "externalAccessEnabled", "externalAccessRecipients"):
+                if fields.get(key) is not None:
+                    body[key] = fields[key]
+            if moved and version is not None:
+                body.update(
+                    customApplicationSourceVersionId=version["id"],
+                    customApplicationSourceId=version["sourceId"],
+                    envVersionId=version["baseEnvironmentVersionId"],
+                    status="initializing",
+                )
+                body["_history"] = [{"sourceVersionId": version["id"], "createdAt": now()}, *body["_history"]]
+            body["updatedAt"] = now()
+
+        with self.transaction():
+            if fields.get("name"):
+                self._free_name("application", fields["name"], "Custom application", but=application_id)
+            return self.change("application", application_id, change), moved
+
+    def set_application(self, application_id: str, **fields: Any) -> Body:
+        """Note how an application fares (status, logs, what it serves). Raises NotFound."""
+        if "_logs" in fields:
+            fields["_logs"] = list(fields["_logs"])[-MOST_LOG_LINES:]
+        return self.change("application", application_id, lambda body: body.update(fields))
+
+    def delete_application(self, application_id: str) -> None:
+        """Remove an application."""
+        self.remove("application", application_id)
+
+    def application_resources(self, application: Body) -> Body:
+        """Give the resources of an application: its own, else those of its version."""
+        try:
+            version = self.get("sourceVersion", application["customApplicationSourceVersionId"])
+            inherited = version["resources"]
+        except NotFound:
+            inherited = application.get("_lastResources") or DEFAULT_RESOURCES
+        return {**DEFAULT_RESOURCES, **inherited, **(application["_resources"] or {})}
+
+    # --- Credentials (1.6), use cases (1.7) ---------------------------------------------------------------------------
+
+    def create_credential(self, fields: Mapping[str, Any]) -> Body:
+        """Keep a credential. Raises Conflict when the name is taken."""
+        _required(name=fields.get("name"))
+        with self.transaction():
+            self._free_name("credential", fields["name"], "Credential")
+            body = {
+                "name": fields["name"],
+                "description": fields.get("description") or "",
+                "credentialType": fields.get("credentialType") or "api_token",
+                "creationDate": now(),
+                "_secret": fields.get("apiToken") or "",
+            }
+            return self.add("credential", body)
+
+    def update_credential(self, credential_id: str, fields: Mapping[str, Any]) -> Body:
+        """Change name and description."""
+        changes = {key: fields[key] for key in ("name", "description") if fields.get(key) is not None}
+        with self.transaction():
+            if "name" in changes:
+                self._free_name("credential", changes["name"], "Credential", but=credential_id)
+            return self.change("credential", credential_id, lambda body: body.update(changes))
+
+    def create_use_case(self, name: str, description: str) -> Body:
+        """Create a use case."""
+        _required(name=name)
+        body = {"name": name, "description": description, "createdAt": now(), "updatedAt": now(), "notebooksCount": 0}
+        return self.add("useCase", body)
+
+    def link(self, use_case_id: str, entity_type: str, entity_id: str) -> Body:
+        """Put an object into a use case. Raises Conflict when it is there already."""
+        self.get("useCase", use_case_id)
+        with self.transaction():
+            for found in self.find("link", parent=use_case_id)[0]:
+                if found["entityId"] == entity_id:
+                    raise Conflict("The entity is already linked to this Use Case.")
+            return self.add(
+                "link", {"useCaseId": use_case_id, "entityType": entity_type, "entityId": entity_id}, parent=use_case_id
+            )
+
+    def unlink(self, use_case_id: str, entity_id: str) -> None:
+        """Take an object out of a use case. Raises NotFound."""
+        for found in self.find("link", parent=use_case_id)[0]:
+            if found["entityId"] == entity_id:
+                self.remove("link", found["id"])
+                return
+        raise NotFound("The entity is not linked to this Use Case.")
+
+    def _free_name(self, kind: str, name: str, what: str, *, but: str = "") -> None:
+        if any(found["id"] != but for found in self.find(kind, name=name)[0]):
+            raise Conflict(f"{what} name {name!r} is already in use.")
+
+    def _existing(self, kind: str, id: str, field: str) -> Body:  # noqa: A002
+        try:
+            return self.get(kind, id)
+        except NotFound:
+            raise Invalid(f"{field} {id} does not exist.", {field: "does not exist"}) from None
+
+
+def _item(path: str, digest: str) -> Body:
+    return {
+        "id": new_id(),
+        "fileName": path.rsplit("/", 1)[-1],
+        "filePath": path,
+        "fileSource": "local",
+        "created": now(),
+        "commitSha": None,
+        "ref": None,
+        "repositoryFilePath": None,
+        "repositoryLocation": None,
+        "repositoryName": None,
+        "storagePath": digest,
+        "workspaceId": None,
+    }
+
+
+def _parameters(raw: Any, before: list[Body], key: str) -> list[Body]:
+    """Read parameters, which come as a string that holds JSON: the whole list, or (…Values) single new values."""
+    try:
+        wanted = json.loads(raw) if isinstance(raw, str) else raw
+        named = {str(one["fieldName"]): one for one in wanted}
+    except (ValueError, TypeError, KeyError):
+        raise Invalid(f"{key} is not a list of parameters.", {key: "is not a list of parameters"}) from None
+    if key == "runtimeParameters":
+        return [_parameter(name, one, one.get("currentValue")) for name, one in named.items()]
+    merged = {one["fieldName"]: one for one in before}
+    for name, one in named.items():
+        if one.get("value") is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _parameter(name, one, one["value"])
+    return list(merged.values())
+
+
+def _parameter(name: str, given: Mapping[str, Any], value: Any) -> Body:
+    return {
+        "fieldName": name,
+        "type": given.get("type", "string"),
+        "defaultValue": None,
+        "credentialType": None,
+        "allowEmpty": True,
+        "description": None,
+        "overrideValue": value,
+        "currentValue": value,
+    }
+
+
+def _check_resources(resources: Mapping[str, Any]) -> None:
+    replicas = resources.get("replicas", 1)
+    if not isinstance(replicas, int) or isinstance(replicas, bool) or not 1 <= replicas <= 4:
+        raise Invalid("resources.replicas has to be from 1 to 4.", {"resources.replicas": "has to be from 1 to 4"})
+
+
+def _required(**fields: Any) -> None:
+    missing = {name: "is required" for name, value in fields.items() if not value}
+    if missing:
+        raise Invalid("Invalid field data.", missing)
+
+
+def _one_of(field: str, value: Any, allowed: Sequence[Any]) -> None:
+    if value not in allowed:
+        raise Invalid("Invalid field data.", {field: f"has to be one of {', '.join(map(str, allowed))}"})

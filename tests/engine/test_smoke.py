@@ -1,0 +1,192 @@
+"""The smoke test on real containers: every app of the corpus, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from toolkit import baseimage, bundles, container, image, smoke
+from toolkit import engine as engines
+from toolkit.image import AppImage, EnvironmentImage
+from toolkit.report import SmokeReport
+from toolkit.settings import Secret
+from toolkit.source import SourceFile, StagedSource
+
+from tests.apps import bun_apps
+from tests.apps.bun_apps import BunApp
+
+pytestmark = [
+    pytest.mark.engine,
+    # docker-py leaves the sockets of its streams to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@dataclass
+class Ground:
+    """An engine with the environment image of the corpus."""
+
+    engine: docker.DockerClient
+    host: str
+    environment: EnvironmentImage
+    base: baseimage.BaseImageOptions
+    built: dict[str, AppImage]
+
+    def prepare(self, app: BunApp, folder: Path) -> tuple[AppImage, StagedSource, smoke.SmokeOptions]:
+        written = app.write(folder)
+        paths = sorted(path for path in written.rglob("*") if path.is_file())
+        files = tuple(SourceFile(path.relative_to(written).as_posix(), 0o644, path) for path in paths)
+        bundle = bundles.find(app.bundle)
+        built = image.build_app(self.engine, self.environment, files, bundle=bundle, base=self.base)
+        self.built[built.tag] = built
+        options = smoke.SmokeOptions(
+            mode=app.mode, bundle=bundle, full_token=Secret(bun_apps.FULL_TOKEN), patience=app.patience
+        )
+        return built, StagedSource(written, files, (), built.digest, 0), options
+
+    def smoke(
+        self, app: BunApp, folder: Path, on_event: Callable[[dict[str, Any]], None] = lambda _event: None
+    ) -> SmokeReport:
+        built, staged, options = self.prepare(app, folder)
+        return smoke.run(self.engine, built, staged, options, host=self.host, on_event=on_event)
+
+    def containers(self) -> set[str]:
+        label = f"{container.OWNER_LABEL}={smoke.OWNER}"
+        return {one["Id"] for one in self.engine.api.containers(all=True, filters={"label": label})}
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    engine, address = engines.connect(os.environ, Path.home())
+    base = baseimage.options_from(os.environ)
+    context = tmp_path_factory.mktemp("environment")
+    (context / "Dockerfile").write_text(bun_apps.DOCKERFILE)
+    ground = Ground(engine, address.host, image.build_environment(engine, context, base=base), base, {})
+    yield ground
+    for tag in ground.built:
+        engine.images.remove(tag, force=True)
+    engine.close()
+
+
+def told(report: SmokeReport, status: str) -> dict[str, str]:
+    return {check.id: check.title for check in report.checks if check.status == status}
+
+
+def expected(titles: Mapping[str, str], words: Mapping[str, str]) -> bool:
+    return set(titles) == set(words) and all(words[check] in titles[check] for check in words)
+
+
+@pytest.mark.parametrize("app", bun_apps.ALL, ids=lambda app: app.name)
+def test_the_corpus_gets_the_verdicts_it_deserves(app: BunApp, ground: Ground, tmp_path: Path) -> None:
+    report = ground.smoke(app, tmp_path)
+    assert expected(told(report, "fail"), app.fails), (told(report, "fail"), told(report, "warn"))
+    assert expected(told(report, "warn"), app.warns), told(report, "warn")
+    assert report.verdict == ("fail" if app.fails else "warn" if app.warns else "pass")
+    assert len({check.id for check in report.checks}) == len(report.checks)
+    shown = repr(report)
+    assert bun_apps.FULL_TOKEN[:8] not in shown
+    assert all(check.hint for check in report.checks if check.status == "fail")
+    assert not ground.containers()
+
+
+def test_a_sound_app_serves_what_verify_will_compare(ground: Ground, tmp_path: Path) -> None:
+    report = ground.smoke(BunApp("served"), tmp_path)
+    assert set(report.served) == {"", "about.html", "app.js", "lazy.js", "logo.svg", "style.css"}
+    assert report.release["base"].startswith("oven/bun:1-debian (")
+
+
+def test_what_fails_is_found_in_the_source_and_in_what_was_built(ground: Ground, tmp_path: Path) -> None:
+    app = BunApp(
+        "bundled",
+        {
+            "build-app.sh": "#!/bin/sh\nset -e\nbun build src/page.html --outdir dist --entry-naming index.[ext]\n",
+            "src/page.html": "<!doctype html>\n<script type=module src=./page.ts></script>\n",
+            "src/page.ts": 'export const items: string = "x";\nawait fetch(`/api/items/${items}`);\n',
+        },
+    )
+    report = ground.smoke(app, tmp_path)
+    (check,) = [check for check in report.checks if check.id == "front.prefix"]
+    assert check.status == "fail"
+    places = [line.split("  ")[0] for line in check.evidence]
+    assert "src/page.ts:2" in places, places
+    assert any(place.startswith("dist/") for place in places), places
+
+
+def test_a_verdict_is_the_same_every_time(ground: Ground, tmp_path: Path) -> None:
+    app = next(app for app in bun_apps.BROKEN if app.name == "absolute_urls")
+    reports = [ground.smoke(app, tmp_path / str(n)) for n in range(3)]
+    answers = [[(c.id, c.status, c.title, c.evidence) for c in report.checks] for report in reports]
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_two_smokes_at_once_do_not_disturb_each_other(ground: Ground, tmp_path: Path) -> None:
+    apps = [BunApp("one"), next(app for app in bun_apps.BROKEN if app.name == "missing_asset")]
+    reports: dict[str, SmokeReport] = {}
+    runs = [
+        threading.Thread(target=lambda app=app: reports.update({app.name: ground.smoke(app, tmp_path / app.name)}))
+        for app in apps
+    ]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert (reports["one"].verdict, reports["missing_asset"].verdict) == ("pass", "fail")
+    assert not ground.containers()
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt, RuntimeError])
+def test_nothing_is_left_behind_when_it_is_broken_off(
+    problem: type[BaseException], ground: Ground, tmp_path: Path
+) -> None:
+    def break_off(event: dict[str, Any]) -> None:
+        assert ground.containers()
+        if event["id"] == "start.listens":
+            raise problem
+
+    with pytest.raises(problem):
+        ground.smoke(BunApp("broken_off"), tmp_path, break_off)
+    assert not ground.containers()
+
+
+def test_sigterm_is_taken_like_ctrl_c(ground: Ground, tmp_path: Path) -> None:
+    def terminate(event: dict[str, Any]) -> None:
+        if event["id"] == "start.listens":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        ground.smoke(BunApp("terminated"), tmp_path, terminate)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not ground.containers()
+
+
+def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(ground: Ground, tmp_path: Path) -> None:
+    built, staged, options = ground.prepare(BunApp("left"), tmp_path)
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    here = socket.gethostname()
+    apps = {}
+    for name, run_id in {"dead": f"{here}.{child.pid}.1", "alive": f"{here}.{os.getpid()}.1"}.items():
+        spec = container.RunSpec(image=built, env={}, bundle=options.bundle, owner=smoke.OWNER, run_id=run_id)
+        apps[name] = container.start(ground.engine, spec, host=ground.host)
+    try:
+        assert smoke.run(ground.engine, built, staged, options, host=ground.host).verdict == "pass"
+        assert ground.containers() == {apps["alive"].id}
+    finally:
+        for app in apps.values():
+            app.remove()
+
+
+def test_a_warm_smoke_takes_seconds_not_minutes(ground: Ground, tmp_path: Path) -> None:
+    ground.smoke(BunApp("warm"), tmp_path / "first")
+    assert ground.smoke(BunApp("warm"), tmp_path / "second").seconds < 5

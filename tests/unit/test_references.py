@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import pytest
+from toolkit.references.css import css_references
+from toolkit.references.html import html_document, srcset
+from toolkit.references.javascript import script_references
+from toolkit.references.manifest import manifest_references
+from toolkit.references.model import ImportMap, Kind, integrity_matches
+
+PAGE = "https://datarobot.test/custom_applications/abc/"
+
+
+@pytest.mark.parametrize(
+    ("value", "urls"),
+    [
+        ("a.png", ["a.png"]),
+        ("a.png 1x, b.png 2x", ["a.png", "b.png"]),
+        ("a.png 100w,b.png 200w", ["a.png", "b.png"]),
+        ("a.png, b.png 2x", ["a.png", "b.png"]),
+        ("data:image/png;base64,AAAA 1x, b.png 2x", ["data:image/png;base64,AAAA", "b.png"]),
+        ("\n  a.png 1x,\n  b.png 2x\n", ["a.png", "b.png"]),
+        ("a,b.png 1x", ["a,b.png"]),
+        ("  ", []),
+    ],
+)
+def test_srcset_is_split_as_browsers_do(value: str, urls: list[str]) -> None:
+    assert srcset(value) == urls
+
+
+def test_css_names_urls_in_every_form() -> None:
+    text = """
+@charset "utf-8";
+@namespace svg url(http://www.w3.org/2000/svg);
+@import "a.css";
+@import url("b.css") screen;
+@import url(c.css);
+/* url(commented.png) */
+@media print { .x { background: url( d.png ), URL('e.png'); } }
+@font-face { src: local("x"), url("f.woff2") format("woff2"), url(g.woff) }
+.y { background-image: -webkit-image-set("h.png" 1x, url(i.png) 2x); mask: url(#local) }
+.z { content: "url(not.png)"; cursor: url(\\6a.png), auto; .nested & { background: url(k.png) } }
+"""
+    found = [(ref.literal, ref.kind.value, ref.line) for ref in css_references(text)]
+    assert found == [
+        ("a.css", "stylesheet", 4),
+        ("b.css", "stylesheet", 5),
+        ("c.css", "stylesheet", 6),
+        ("d.png", "image", 8),
+        ("e.png", "image", 8),
+        ("f.woff2", "font", 9),
+        ("g.woff", "font", 9),
+        ("h.png", "image", 10),
+        ("i.png", "image", 10),
+        ("j.png", "image", 11),
+        ("k.png", "image", 11),
+    ]
+
+
+def test_html_says_where_and_how_something_is_named() -> None:
+    text = (
+        "<!doctype html>\n<!-- <img src=commented.png> -->\n<noscript><img src=noscript.png></noscript>\n"
+        "<template><img src=template.png></template>\n<script type='application/json'>{'src': '/x'}</script>\n"
+        "<a href='a.html?x=1&amp;y=2'>a</a>\n<a href=#top>top</a>\n<link rel='alternate' href='/feed.xml'>\n"
+        "<a href=file.zip download>zip</a>\n<script type='text/plain' src=plain.txt></script>\n"
+    )
+    document = html_document(text, PAGE, PAGE)
+    assert [(ref.target, ref.kind, ref.line) for ref in document.references] == [
+        ("a.html?x=1&y=2", Kind.PAGE, 6),
+        ("#top", Kind.PAGE, 7),
+        ("file.zip", Kind.LINK, 9),
+    ]
+
+
+def test_the_line_is_that_of_the_right_one_of_equal_values() -> None:
+    document = html_document("<img src=a.png>\n<img src=b.png>\n<img src=a.png>\n", PAGE, PAGE)
+    assert [ref.line for ref in document.references][:2] == [1, 2]
+
+
+def targets(script: str) -> list[tuple[str, bool]]:
+    return [(ref.target, ref.complete) for ref in script_references(script, PAGE, script_url=PAGE + "js/m.js")]
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        (r'fetch("\x2fapi\u002fitems")', [("/api/items", True)]),
+        ("fetch(`/api/${id}/x`)", [("/api/", False)]),
+        ("fetch(`${location.origin}/api`)", [("https://datarobot.test/api", True)]),
+        ('fetch(window.location.pathname + "api")', [("/custom_applications/abc/api", True)]),
+        ('fetch(new URL("./api", document.baseURI))', [(PAGE + "api", True), (PAGE + "api", True)]),
+        ('fetch(new URL("./api", import.meta.url))', [("./api", True), (PAGE + "js/api", True)]),
+        ('const a = "x", b = a + "/y"; fetch(b)', [("x/y", True)]),
+        ('let a = "x"; a = "z"; fetch(a)', []),
+        ('const a = "x"; function f(a) { fetch(a) }', []),
+        ('const a = "x"; function f() { const a = "y"; fetch(a) }', [("y", True)]),
+        ('fetch(flag ? "a" : "b")', [("a", True), ("b", True)]),
+        ('fetch(location.protocol === "https:" ? "a" : "b")', [("a", True)]),
+        ('fetch(location.hostname !== "localhost" ? "a" : "b")', [("a", True)]),
+        ('fetch(location.protocol.replace("http", "ws") + "//x.test/")', [("wss://x.test/", True)]),
+        ("fetch(url)", []),
+        ("fetch()", []),
+        ("fetch(" * 200, []),
+        ("}}} not javascript (((", []),
+        ("", []),
+    ],
+)
+def test_expressions_are_evaluated_as_far_as_the_text_settles_them(script: str, found: list[tuple[str, bool]]) -> None:
+    assert sorted(targets(script)) == sorted(found)
+
+
+def test_modules_and_their_attributes() -> None:
+    script = """
+import a from "./a.js";
+import "./b.js";
+export * from "./c.js";
+import data from "./d.json" with { type: "json" };
+const sheet = import("./e.css", { with: { type: "css" } });
+"""
+    found = {ref.literal: ref.kind for ref in script_references(script, PAGE)}
+    assert found == {
+        "./a.js": Kind.MODULE,
+        "./b.js": Kind.MODULE,
+        "./c.js": Kind.MODULE,
+        "./d.json": Kind.JSON_MODULE,
+        "./e.css": Kind.STYLESHEET,
+    }
+
+
+def test_a_worker_is_named_once() -> None:
+    found = script_references('new Worker(new URL("./w.js", import.meta.url), { type: "module" })', PAGE)
+    assert [(ref.target, ref.kind) for ref in found] == [(PAGE + "w.js", Kind.WORKER)]
+
+
+@pytest.mark.parametrize(
+    ("specifier", "url"),
+    [
+        ("./a.js", PAGE + "js/a.js"),
+        ("react", PAGE + "vendor/react.js"),
+        ("lib/x.js", PAGE + "lib/x.js"),
+        ("other", None),
+        ("https://cdn.test/x.js", "https://cdn.test/x.js"),
+    ],
+)
+def test_import_maps_resolve_as_browsers_do(specifier: str, url: str | None) -> None:
+    mapped = ImportMap({"react": PAGE + "vendor/react.js", "lib/": PAGE + "lib/"})
+    assert mapped.resolve(specifier, PAGE + "js/m.js") == url
+
+
+def test_a_scope_of_an_import_map_wins() -> None:
+    mapped = ImportMap({"a": PAGE + "1.js"}, {PAGE + "old/": {"a": PAGE + "2.js"}})
+    assert mapped.resolve("a", PAGE + "old/m.js") == PAGE + "2.js"
+    assert mapped.resolve("a", PAGE + "m.js") == PAGE + "1.js"
+
+
+def test_manifests_name_icons_and_pages() -> None:
+    text = (
+        '{"start_url": "./", "scope": "/", "icons": [{"src": "i.png"}, 3], '
+        '"shortcuts": [{"url": "./x"}], "screenshots": 1}'
+    )
+    found = manifest_references(text)
+    assert found is not None
+    assert [(ref.literal, ref.kind) for ref in found] == [
+        ("./", Kind.LINK),
+        ("/", Kind.LINK),
+        ("i.png", Kind.IMAGE),
+        ("./x", Kind.LINK),
+    ]
+    assert manifest_references("<html>") is None
+    assert manifest_references("[]") is None
+
+
+def test_the_strongest_hash_of_an_integrity_attribute_decides() -> None:
+    import base64
+    import hashlib
+
+    def hashed(algorithm: str, body: bytes) -> str:
+        return f"{algorithm}-{base64.b64encode(hashlib.new(algorithm, body).digest()).decode()}"
+
+    assert integrity_matches("", b"x")
+    assert integrity_matches("md5-abc", b"x")
+    assert integrity_matches(f"{hashed('sha256', b'x')} {hashed('sha256', b'y')}", b"x")
+    assert not integrity_matches(f"{hashed('sha256', b'x')} {hashed('sha512', b'y')}", b"x")
