@@ -21,7 +21,7 @@ async function tailwind(input: string): Promise<string> {
       stdout: "pipe",
       stderr: "pipe",
     });
-    const said = (await Promise.all([run.stdout.text(), run.stderr.text()])).join("");
+    const said = (await Promise.all([new Response(run.stdout).text(), new Response(run.stderr).text()])).join("");
     if ((await run.exited) !== 0) throw new Error(`Tailwind failed:\n${said.trim()}`);
     return await readFile(output, "utf8");
   } finally {
@@ -71,9 +71,9 @@ async function build(): Promise<void> {
   if (problems.length > 0) throw new Error(`dist/index.html would not work on the platform:\n  ${problems.join("\n  ")}`);
   await rm(DIST, { recursive: true, force: true });
   await rename(DRAFT, DIST);
-  for (const output of result.outputs) {
-    const size = Bun.gzipSync(await Bun.file(join(DIST, basename(output.path))).bytes()).length;
-    console.log(`dist/${basename(output.path)}  ${kilobytes(output.size)} (${kilobytes(size)} compressed)`);
+  for (const name of result.outputs.map(({ path }) => basename(path))) {
+    const content = await Bun.file(join(DIST, name)).bytes();
+    console.log(`dist/${name}  ${kilobytes(content.length)} (${kilobytes(Bun.gzipSync(content).length)} compressed)`);
   }
 }
 

@@ -35,14 +35,17 @@ export function createApp({ basePath, assets, catalog, log, patience = PATIENCE 
     return replyWith(request, body, "application/json", "private, no-cache");
   }
 
-  async function api(request: Request, url: URL, name: string): Promise<Response> {
+  async function api(request: Request, url: URL, name: string, note: (text: string) => void): Promise<Response> {
     try {
       if (name === "use-cases") return await list(request, url, catalog.useCases);
       if (name === "notebooks") return await list(request, url, catalog.notebooks);
       return failure({ code: "not-found", message: `There is no api/${name}.`, hint: "" }, 404);
     } catch (error) {
-      if (error instanceof DataRobotError) return failure(error.problem, error.status);
-      log(`unexpected error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      if (error instanceof DataRobotError) {
+        note(error.message);
+        return failure(error.problem, error.status);
+      }
+      note(error instanceof Error ? (error.stack ?? error.message) : String(error));
       return failure({ code: "internal", message: "The server failed.", hint: "Its log says why." }, 500);
     }
   }
@@ -57,9 +60,10 @@ export function createApp({ basePath, assets, catalog, log, patience = PATIENCE 
     }
     if (path === "/healthz") return replyJson({ status: "ok" });
     if (path.startsWith("/api/")) {
-      const response = await api(request, url, path.slice("/api/".length));
-      const milliseconds = Math.round(performance.now() - started);
-      log(`${request.method} ${path.slice(0, 100)} ${response.status} ${milliseconds} ms`);
+      const notes: string[] = [];
+      const response = await api(request, url, path.slice("/api/".length), (text) => notes.push(text));
+      const seen = `${request.method} ${path.slice(0, 100)} ${response.status} ${Math.round(performance.now() - started)} ms`;
+      log([seen, ...notes].join(": "));
       return response;
     }
     const asset = assets.get(path === "/" ? "index.html" : path.slice(1));

@@ -359,7 +359,8 @@ def _settings(
     dotenv = Path(env_file) if env_file else root / ".env"
     if env_file and not dotenv.is_file():
         raise ConfigurationError(f"There is no file {env_file}.", hint="Name a file with KEY=value lines.")
-    settings = configuration.load(environ, dotenv, stack=chosen, root=root)
+    defaults = stackconfig.file_settings(_read(root / "infra" / f"Pulumi.{chosen}.yaml"))
+    settings = configuration.load(environ, dotenv, stack=chosen, root=root, defaults=defaults)
     if needs_platform:
         configuration.require_platform(settings)
     if stack:

@@ -104,7 +104,7 @@ class Bench:
 
 
 def with_local_platform(settings: Settings, bench: Bench) -> Settings:
-    """Give the settings with a platform to talk to: for the stack `local` the emulator, which is started when needed."""
+    """Give the settings with a platform to talk to: the stack `local` gets the emulator, started when needed."""
     if settings.stack != stackconfig.LOCAL:
         return settings
     with bench.phase("platform", "local DataRobot") as say:
@@ -120,12 +120,16 @@ def start_emulator(settings: Settings, bench: Bench) -> control.EmulatorInfo:
     client, address = engines.connect(bench.environ, bench.places.home)
     client.close()
     return control.start(
-        settings.emulator_data, settings.emulator_port, engine_address=address.address, environ=bench.environ
+        settings.emulator_data,
+        settings.emulator_port,
+        engine_address=address.address,
+        environ=bench.environ,
+        mirror=settings.bun_image,
     )
 
 
 def stage(settings: Settings, bench: Bench, *, full_token: Secret | None = None) -> Release:
-    """Copy what ships into `.toolkit/stage/<stack>`, pack the environment, and write what the Pulumi program is told.
+    """Copy what ships into `.toolkit/stage/<stack>`, pack the environment, write what the program is told.
 
     `full_token` stands in for the token where there is none (a smoke test without an account).
     """
@@ -306,16 +310,13 @@ def deploy(
         settings = with_local_platform(settings, bench)
         platform_version = _preflight(settings, bench)
         release = stage(settings, bench)
-        with ThreadPoolExecutor(1, "tools") as pool:
-            prepared = pool.submit(driver, settings, bench)
+        with _beside(bench, lambda: driver(settings, bench)) as prepared:
             report = prove(settings, release, bench, fresh=fresh)
             require_pass(report)
             with bench.phase("pulumi") as say:
-                drive = prepared.result()
-                say(
-                    f"{drive.pulumi.version} ({drive.pulumi.origin}), provider {drive.plugin.version}"
-                    f"{' (stand-in)' if drive.plugin.stand_in else ''}"
-                )
+                drive = prepared()
+                stand_in = " (stand-in)" if drive.plugin.stand_in else ""
+                say(f"{drive.pulumi.version} ({drive.pulumi.origin}), provider {drive.plugin.version}{stand_in}")
         result = _up(settings, drive, inputs(settings, release), bench, confirm)
         assert result.outputs is not None
         verified = _verify(settings, result.outputs, report, bench)
@@ -368,6 +369,18 @@ def application_logs(settings: Settings, bench: Bench) -> Mapping[str, Any]:
     assert settings.endpoint and settings.token
     with Client(settings.endpoint, settings.token) as client:
         return client.application_logs(found.outputs.app_id)
+
+
+@contextmanager
+def _beside(bench: Bench, work: Callable[[], Driver]) -> Iterator[Callable[[], Driver]]:
+    """Make the tools ready beside the smoke test; when that fails, what makes them is stopped and not waited for."""
+    with ThreadPoolExecutor(1, "tools") as pool:
+        prepared = pool.submit(work)
+        try:
+            yield prepared.result
+        except BaseException:
+            bench.places.stop.set()
+            raise
 
 
 def _preflight(settings: Settings, bench: Bench) -> str:

@@ -56,7 +56,8 @@ def _quote(key: str, value: str) -> str:
 
     Single quotes: Bun still expands `$name`, drops the backslash of `\\$`, and takes a quotation mark after an odd
     number of backslashes as part of the value. Double quotes: `\\$` is a dollar for all; Bun keeps the backslash of
-    `\\"`, `\\\\` and that before a backtick, and makes `\\n` and `\\r` line ends. Bun reads a carriage return as a line end.
+    `\\"`, `\\\\` and that before a backtick, and makes `\\n` and `\\r` line ends. In both, Bun reads a carriage return
+    as a line end.
     """
     if odd := NOWHERE.search(value):
         raise _unwritable(key, "bytes that are not UTF-8" if odd[0] > "\x7f" else f"the character 0x{ord(odd[0]):02x}")
@@ -66,7 +67,7 @@ def _quote(key: str, value: str) -> str:
     if not_double is None:
         return '"' + value.replace("$", "\\$") + '"'
     found, clash = not_single[0], not_double[0][0]
-    raise _unwritable(key, f"{found[0]} together with {clash}" if found[0] != clash else f"{found} where it stands")
+    raise _unwritable(key, f"{found[0]} together with {clash}" if found[0] != clash else f"{found[0]} where it stands")
 
 
 def _unwritable(key: str, what: str) -> ConfigurationError:

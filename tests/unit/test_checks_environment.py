@@ -7,6 +7,7 @@ import pytest
 from toolkit.checks import environment
 from toolkit.crawl import Response
 from toolkit.report import Check
+from toolkit.settings import Secret
 
 from tests.apps.contexts import FULL, RESTRICTED, START, context, crawled
 
@@ -97,6 +98,20 @@ def test_tokens_in_logs_and_bodies_are_found_and_not_repeated(tmp_path: Path, to
     served = environment.leaks(context(tmp_path, crawled=crawled(bodies={"a.js": f"\n\nx='{text}'".encode()})))
     assert (served.status, served.evidence) == ("fail", ("./a.js:3",))
     assert no_part_of_a_token(logged) and no_part_of_a_token(served)
+
+
+def test_a_build_that_inlines_the_environment_is_a_leak(tmp_path: Path) -> None:
+    body = b'const token = "placeholder-of-DATAROBOT_API_TOKEN";'
+    check = environment.leaks(context(tmp_path, crawled=crawled(bodies={"a.js": body})))
+    assert (check.status, check.evidence) == ("fail", ("./a.js:1",))
+
+
+def test_words_that_begin_like_a_wordy_token_are_no_leak_in_a_page(tmp_path: Path) -> None:
+    wordy = Secret("placeholder-token-for-a-smoke-test")
+    body = {"a.css": b"::placeholder{color:red}"}
+    assert environment.leaks(context(tmp_path, full_token=wordy, crawled=crawled(bodies=body))).status == "pass"
+    whole = {"a.js": b"'placeholder-token-for-a-smoke-test'"}
+    assert environment.leaks(context(tmp_path, full_token=wordy, crawled=crawled(bodies=whole))).status == "fail"
 
 
 def test_without_a_leak_it_passes(tmp_path: Path) -> None:

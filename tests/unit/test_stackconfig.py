@@ -31,3 +31,15 @@ def test_outputs_are_none_until_everything_is_there() -> None:
     found = stackconfig.outputs_from({**everything, "more": 1})
     assert found is not None
     assert found.app_url == "app_url"
+
+
+def test_a_stack_file_gives_settings_under_their_names_in_dotenv() -> None:
+    text = "config:\n  bun-to-datarobot:replicas: 2\n  bun-to-datarobot:bundle: cpu.small\n  other:key: x\n"
+    assert stackconfig.file_settings(text) == {"APP_BUNDLE": "cpu.small", "APP_REPLICAS": "2"}
+    assert stackconfig.file_settings("") == {}
+
+
+@pytest.mark.parametrize("text", ["config: [1", "- a", "config: text"])
+def test_a_stack_file_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="stack's file cannot be read"):
+        stackconfig.file_settings(text)

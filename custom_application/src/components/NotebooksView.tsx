@@ -94,7 +94,7 @@ function shown(origin: string): Shown<NotebookRow>[] {
       className: "",
       cell: (row) => (
         <div className="flex min-w-0 items-center gap-3">
-          <span className={`max-lg:hidden ${row.type === "codespace" ? "text-violet" : "text-accent"}`}>
+          <span className={`max-lg:hidden xl:hidden ${row.type === "codespace" ? "text-violet" : "text-accent"}`}>
             {row.type === "codespace" ? <CodeIcon /> : <NotebookIcon />}
           </span>
           <div className="min-w-0">

@@ -90,7 +90,7 @@ interface SortSelectProps {
 export function SortSelect({ columns, sort, onSort }: SortSelectProps) {
   const Icon = sort.descending ? DownIcon : UpIcon;
   return (
-    <div className="flex min-w-0 flex-1 basis-32 gap-2 md:hidden">
+    <div className="flex min-w-0 flex-1 basis-40 gap-2 lg:hidden">
       <select
         aria-label="Sort by"
         className="control min-w-0 flex-1 truncate pr-1"
@@ -130,7 +130,7 @@ export function ExportButton({ name, disabled, content }: { name: string; disabl
   return (
     <button type="button" className="control flex items-center gap-2 font-medium" disabled={disabled} onClick={save}>
       <DownloadIcon />
-      Export<span className="hidden sm:inline"> CSV</span>
+      <span className="max-sm:sr-only">Export CSV</span>
     </button>
   );
 }

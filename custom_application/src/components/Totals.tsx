@@ -17,17 +17,17 @@ export function Totals({ useCases, notebooks, loading }: Props) {
     { label: "Use cases", value: useCases && useCases.length, href: "#/use-cases", Icon: FolderIcon },
     { label: "Notebooks", value: count((one) => one.type !== "codespace"), href: "#/notebooks?type=notebook", Icon: NotebookIcon },
     { label: "Codespaces", value: count((one) => one.type === "codespace"), href: "#/notebooks?type=codespace", Icon: CodeIcon },
-    { label: "Running now", value: count(isRunning), href: "#/notebooks?status=running", Icon: PlayIcon },
+    { label: "Running", value: count(isRunning), href: "#/notebooks?status=running", Icon: PlayIcon },
     { label: "Scheduled", value: count((one) => one.scheduleEnabled), href: "#/notebooks?status=scheduled", Icon: ClockIcon },
     { label: "People", value: people && tally(people).length, Icon: PeopleIcon },
   ];
   return (
-    <ul className="grid grid-cols-2 gap-3 min-[480px]:grid-cols-3 lg:grid-cols-6" aria-label="Totals">
+    <ul className="grid grid-cols-3 gap-2 sm:gap-3 lg:grid-cols-6" aria-label="Totals">
       {tiles.map(({ label, value, href, Icon }) => {
         const content = (
           <>
-            <span className="text-muted flex items-center gap-2 text-xs font-medium">
-              <Icon />
+            <span className="text-muted flex items-center gap-1.5 text-xs font-medium">
+              <Icon className="size-4 max-sm:hidden" />
               {label}
             </span>
             {value === null && loading ? (
@@ -37,7 +37,7 @@ export function Totals({ useCases, notebooks, loading }: Props) {
             )}
           </>
         );
-        const look = "border-line bg-surface block h-full rounded-xl border px-4 py-3 shadow-xs";
+        const look = "border-line bg-surface block h-full rounded-xl border px-3 py-2.5 shadow-xs sm:px-4 sm:py-3";
         return (
           <li key={label}>
             {href ? (

@@ -83,7 +83,7 @@ function shown(origin: string): Shown<UseCaseRow>[] {
       ),
     },
     owner: { className: "w-48 max-md:hidden", cell: (row) => <PersonName person={row.owner} /> },
-    members: { className: "w-28 max-lg:hidden", numeric: true, cell: (row) => row.members ?? <None /> },
+    members: { className: "w-32 max-lg:hidden", numeric: true, cell: (row) => row.members ?? <None /> },
     notebooks: { className: "w-40 max-md:hidden", numeric: true, cell: (row) => <NotebooksLink row={row} /> },
     created: { className: "w-36 max-lg:hidden", cell: (row) => <Time at={row.createdAt} /> },
     updated: { className: "w-32 sm:w-36", cell: (row) => <Time at={row.updatedAt} /> },

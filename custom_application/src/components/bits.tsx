@@ -31,7 +31,7 @@ const HUES = [
   "bg-violet-soft text-violet",
   "bg-good-soft text-good",
   "bg-warn-soft text-warn",
-  "bg-bad-soft text-bad",
+  "bg-blue-soft text-blue",
   "bg-sunken text-muted",
 ];
 
@@ -67,8 +67,9 @@ export function TypeBadge({ type }: { type: string }) {
 export function StatusBadges({ notebook }: { notebook: Notebook }) {
   const running = isRunning(notebook);
   if (!running && !notebook.hasSchedule) return <None />;
+  const schedule = notebook.scheduleEnabled ? "Scheduled" : "Schedule off";
   return (
-    <span className="flex flex-wrap gap-1">
+    <span className="flex gap-1">
       {running && (
         <Badge colour="bg-good-soft text-good">
           <span className="size-1.5 rounded-full bg-current motion-safe:animate-pulse" />
@@ -76,18 +77,21 @@ export function StatusBadges({ notebook }: { notebook: Notebook }) {
         </Badge>
       )}
       {notebook.hasSchedule && (
-        <Badge colour={notebook.scheduleEnabled ? "bg-warn-soft text-warn" : "bg-sunken text-muted"}>
+        <Badge colour={notebook.scheduleEnabled ? "bg-warn-soft text-warn" : "bg-sunken text-muted"} title={schedule}>
           <ClockIcon className="size-3.5" />
-          {notebook.scheduleEnabled ? "Scheduled" : "Paused"}
+          <span className={running ? "sr-only" : ""}>{schedule}</span>
         </Badge>
       )}
     </span>
   );
 }
 
-function Badge({ colour, children }: { colour: string; children: ReactNode }) {
+function Badge({ colour, title, children }: { colour: string; title?: string; children: ReactNode }) {
   return (
-    <span className={`inline-flex items-center gap-1 rounded-full px-2 py-0.5 text-xs font-medium whitespace-nowrap ${colour}`}>
+    <span
+      title={title}
+      className={`inline-flex items-center gap-1 rounded-full px-2 py-0.5 text-xs font-medium whitespace-nowrap ${colour}`}
+    >
       {children}
     </span>
   );

@@ -16,6 +16,8 @@ KEY = "DATAROBOT_API_TOKEN"
 START = "start-app.sh"
 LOAD_HINT = "Load .env in start-app.sh before the server starts:  set -a; . ./.env; set +a"
 _LOADED_BY_CODE = re.compile(r"(?:Bun\.file|readFile|loadEnvFile|dotenv)[^\n]{0,120}(?:\.env\b|override)")
+# What the build step sees instead of secrets (toolkit.image): on the platform the real values would be in its place.
+BUILD_PLACEHOLDER = b"placeholder-of-"
 _SHOWN_PART = 10  # this many first characters of a token in a log are enough to call it leaked
 
 
@@ -127,17 +129,17 @@ def _same(value: str, secret: Secret) -> bool:
 
 def leaks(context: Context) -> Check:
     """No part of a token is in the log or in anything that the app serves."""
-    tokens = [t for t in (context.full_token, context.restricted_token) if t is not None and len(t.reveal()) >= 8]
-    needles = [needle for t in tokens for needle in marks_of(t.reveal())]
-    if not needles:
+    tokens = [t.reveal() for t in (context.full_token, context.restricted_token) if t is not None]
+    tokens = [value for value in tokens if len(value) >= 8]
+    if not tokens:
         return skipped("environment.leaks", "no token to look for")
-    places = [f"log line {n}" for n, line in enumerate(context.logs, 1) if _holds(line.encode(), needles)]
+    in_log = [mark for value in tokens for mark in marks_of(value)]
+    in_body = [mark for value in tokens for mark in marks_of(value, beginning=_telling_beginning(value))]
+    places = [f"log line {n}" for n, line in enumerate(context.logs, 1) if _holds(line.encode(), in_log)]
     logged = len(places)
     for path, body in context.crawled.bodies.items() if context.crawled else ():
-        if _holds(body, needles):
-            lines = body.split(b"\n")
-            first = next((n for n, line in enumerate(lines, 1) if _holds(line, needles)), 1)
-            places.append(f"./{path}:{first}")
+        if line := _line_with(body, [*in_body, BUILD_PLACEHOLDER]):
+            places.append(f"./{path}:{line}")
     if places:
         where = "its log" if logged == len(places) else "what it serves" if not logged else "its log and what it serves"
         return failed(
@@ -145,19 +147,33 @@ def leaks(context: Context) -> Check:
             f"The app shows a token, or the beginning of one, in {where}",
             "Whoever reads it can act as the owner of the token.",
             evidence=places[:10],
-            hint="Do not print tokens, not even in part, and keep them out of everything that is sent to browsers.",
+            hint="Do not print tokens, not even in part, and keep them out of what is sent to browsers "
+            "(a build that inlines the environment puts them there).",
         )
     return passed("environment.leaks", "no token in the log or in what is served")
 
 
-def marks_of(value: str) -> list[bytes]:
+def marks_of(value: str, *, beginning: int = _SHOWN_PART) -> list[bytes]:
     """What betrays a token: its beginning, and its base64 at each of the three alignments."""
-    found = {value[:_SHOWN_PART].encode(), quote(value, safe="")[:_SHOWN_PART].encode()}
+    found = {value[:beginning].encode(), quote(value, safe="")[:beginning].encode()}
     if len(value) >= 12:
         for shift in range(3):
             encoded = base64.b64encode(b"\0" * shift + value.encode()).decode()
             found.add(encoded[4 if shift else 0 :].rstrip("=")[:-1].encode())
     return sorted(found)
+
+
+def _telling_beginning(value: str) -> int:
+    """How many first characters tell a token in a page; more when they may as well be words ("placeholder-…")."""
+    start = value[:_SHOWN_PART]
+    random = any(letter.isdigit() for letter in start) or not (start.islower() or start.isupper())
+    return _SHOWN_PART if random else 2 * _SHOWN_PART
+
+
+def _line_with(body: bytes, needles: Iterable[bytes]) -> int:
+    """The number of the first line of `body` that holds one of `needles`; 0 when none does."""
+    found = [at for needle in needles if (at := body.find(needle)) >= 0]
+    return body.count(b"\n", 0, min(found)) + 1 if found else 0
 
 
 def _holds(text: bytes, needles: Iterable[bytes]) -> bool:

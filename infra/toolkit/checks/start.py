@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+from toolkit.checks import source
 from toolkit.checks.context import PORT, Context
 from toolkit.container import ContainerState, Listener
 from toolkit.report import Check, failed, passed, skipped
 
 _SIGNALS = {129: "SIGHUP", 130: "SIGINT", 131: "SIGQUIT", 132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE"}
 _SIGNALS |= {137: "SIGKILL", 139: "SIGSEGV", 141: "SIGPIPE", 143: "SIGTERM"}
+_NOT_RUN = re.compile(r"exec (?:user process caused|\S*start-app\.sh): (?:\S* )?no such file|start-app\.sh.*no such file", re.I)
 _ANY = ("0.0.0.0", "::")
 _LOG_LINES = 12
 
@@ -41,6 +45,17 @@ def listens(context: Context) -> Check:
 
 def _exited(context: Context) -> Check:
     state, seconds = context.waited.state, context.waited.seconds
+    if source.hooks(context).status == "fail":
+        return skipped("start.listens", "start-app.sh cannot be run (source.hooks)")
+    if _NOT_RUN.search("\n".join([state.error, *context.logs[-3:]])):
+        interpreter = context.text_of(source.START).split("\n", 1)[0].removeprefix("#!").strip()
+        return failed(
+            "start.listens",
+            f"start-app.sh cannot be run: the image has no {interpreter}",
+            "Its first line names an interpreter that must be in the environment's image.",
+            evidence=[f"{source.START}:1", *context.logs[-3:]],
+            hint="Use #!/bin/sh, or install the interpreter in the environment's Dockerfile.",
+        )
     shown = _last(context.logs)
     if state.oom_killed:
         return failed(

@@ -9,7 +9,10 @@ import tinycss2  # type: ignore[import-untyped]
 
 from toolkit.references.model import Kind, Reference
 
-_CSS_WITH_URLS = re.compile(r"url\(|@import|image-set\(|\\", re.IGNORECASE)
+# Escapes count when they may spell one of these words (`\\75rl(`); those of class names (`.md\\:flex`) do not.
+_CSS_WITH_URLS = re.compile(
+    r"url\(|src\(|@import|image-set\(|\\(?:0{0,4}(?:[57]5|[57]2|[46]c|[46]9|40)|[urli@])", re.IGNORECASE
+)
 
 
 def css_references(text: str, *, declarations: bool = False) -> list[Reference]:

@@ -16,17 +16,23 @@ import tree_sitter_javascript
 
 from toolkit.references.model import Kind, Reference
 
-_QUERY = """
-(import_statement source: (string) @source) @import
-(export_statement source: (string) @source) @export
-(call_expression) @call
-(new_expression) @new
-(assignment_expression left: (member_expression)) @assign
-(assignment_expression left: (identifier) @_name (#eq? @_name "location")) @assign
-"""
 _HTTP_METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 _METHODS = "get|post|put|patch|delete|head|getJSON|ajax"
 _CLIENTS = re.compile(rf"(?:axios|ky|superagent|ofetch|\$fetch)(?:\.(?:{_METHODS}))?$|(?:jQuery|\$)\.(?:{_METHODS})$")
+# Where something may be named. Most of a script is none of it, so only these places are looked at in the tree.
+_CANDIDATE = re.compile(
+    rb"(?<![\w$])(?:"
+    rb"import\s*[\"'(]|import\b[^;\"'()]{0,4000}?\bfrom\s*[\"']|from\s*[\"']"
+    rb"|(?:fetch|importScripts|sendBeacon|setAttribute|open|register|pushState|replaceState)\s*\("
+    rb"|location\s*\??\.\s*(?:assign|replace)\s*\(|location(?:\.href)?\s*=(?!=)|(?:src|href)\s*=(?!=)"
+    rb"|(?:axios|ky|superagent|ofetch|\$fetch|jQuery|\$)(?:\.\w+)?\s*\("
+    rb"|_?(?:jsx|jsxs|jsxDEV|createElement|h)\)?\s*\(\s*[\"'`]"
+    rb"|(?:URL|Worker|SharedWorker|EventSource|Request|WebSocket|Audio)\s*\("
+    rb")"
+)
+_NAMING = {"import_statement", "export_statement", "call_expression", "new_expression", "assignment_expression"}
+_WITHIN = {"identifier", "property_identifier", "member_expression", "sequence_expression", "parenthesized_expression"}
+_WITHIN |= {"import", "from", "string", "import_clause", "new", "=", "(", "."}
 _ELEMENT_FACTORIES = re.compile(r"(?:.*\.)?_?(?:jsx|jsxs|jsxDEV|createElement|h)\)?$")
 _ELEMENT_ATTRIBUTES: dict[str, dict[str, Kind]] = {
     "a": {"href": Kind.LINK},
@@ -53,11 +59,6 @@ _MODULE_URL = "import.meta.url"
 @cache
 def _language() -> tree_sitter.Language:
     return tree_sitter.Language(tree_sitter_javascript.language())
-
-
-@cache
-def _query() -> tree_sitter.Query:
-    return tree_sitter.Query(_language(), _QUERY)
 
 
 @dataclass(frozen=True)
@@ -108,19 +109,24 @@ class _Script:
         }
 
     def references(self) -> list[Reference]:
-        tree = tree_sitter.Parser(_language()).parse(self._bytes)
-        cursor = tree_sitter.QueryCursor(_query())
-        for _, captures in cursor.matches(tree.root_node):
-            for name, nodes in captures.items():
-                for node in nodes:
-                    if name in ("import", "export"):
-                        self._static_import(node, captures["source"][0])
-                    elif name == "call":
-                        self._call(node)
-                    elif name == "new":
-                        self._new(node)
-                    elif name == "assign":
-                        self._assignment(node)
+        places = [match.start() for match in _CANDIDATE.finditer(self._bytes)]
+        if not places:
+            return []
+        root = tree_sitter.Parser(_language()).parse(self._bytes).root_node
+        seen: set[tuple[int, int]] = set()
+        for place in places:
+            node = _naming(root, place)
+            if node is None or (node.start_byte, node.end_byte) in seen:
+                continue
+            seen.add((node.start_byte, node.end_byte))
+            if node.type in ("import_statement", "export_statement"):
+                self._static_import(node)
+            elif node.type == "call_expression":
+                self._call(node)
+            elif node.type == "new_expression":
+                self._new(node)
+            else:
+                self._assignment(node)
         return sorted(set(self._found), key=lambda ref: (ref.line, ref.literal))
 
     # what is named
@@ -158,7 +164,10 @@ class _Script:
             child, parent = parent, parent.parent
         return False
 
-    def _static_import(self, statement: tree_sitter.Node, source: tree_sitter.Node) -> None:
+    def _static_import(self, statement: tree_sitter.Node) -> None:
+        source = statement.child_by_field_name("source")
+        if source is None:
+            return
         attributes = self._text(statement)[source.end_byte - statement.start_byte :]
         self._add(source, _module_kind(attributes), "import", against="self")
 
@@ -175,7 +184,7 @@ class _Script:
             return
         if function.end_byte - function.start_byte > 120:
             return
-        callee = self._text(function)
+        callee = self._text(function).replace("?.", ".")
         name = _GLOBALS.sub("", callee)
         if name == "fetch":
             self._fetch(arguments)
@@ -466,6 +475,14 @@ _FUNCTIONS = {
     "generator_function",
     "generator_function_declaration",
 }
+
+
+def _naming(root: tree_sitter.Node, place: int) -> tree_sitter.Node | None:
+    """The statement, call or assignment that what stands at `place` belongs to; None when it is text or a comment."""
+    node = root.descendant_for_byte_range(place, place + 1)
+    while node is not None and node.type in _WITHIN:
+        node = node.parent
+    return node if node is not None and node.type in _NAMING else None
 
 
 def _module_kind(attributes: str) -> Kind:

@@ -1,0 +1,115 @@
+"""A checkout in a folder of its own that commands run in, as a person would type them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SERVER = """
+process.on("SIGTERM", () => process.exit(0));
+Bun.serve({ port: 8080, hostname: "0.0.0.0", async fetch(request) {
+  const { pathname } = new URL(request.url);
+  if (pathname === "/") return new Response(Bun.file("index.html"));
+  if (pathname === "/site.css") return new Response(Bun.file("site.css"));
+  return new Response("not here", { status: 404 });
+} });
+"""
+APP = {
+    "build-app.sh": "#!/bin/sh\nbun --version >version.txt\n",
+    "start-app.sh": "#!/bin/sh\nset -a; . ./.env; set +a\nexec bun server.ts\n",
+    "server.ts": SERVER,
+    "index.html": "<!doctype html><title>App</title><link rel=stylesheet href=./site.css><p>first</p>\n",
+    "site.css": "p { color: green }\n",
+    "notes.txt": "a note\n",
+}
+DOCKERFILE = "FROM oven/bun:1-debian\nWORKDIR /opt/code\nENV NODE_ENV=production PORT=8080\nEXPOSE 8080\n"
+COPIED = ("tasks.py", "noxfile.py", "infra", "requirements.txt", ".env.template")
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.stdout.splitlines() if line.startswith("{")]
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.events[-1]
+
+
+@dataclass
+class Checkout:
+    root: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def copy(cls, source: Path, target: Path) -> Checkout:
+        target.mkdir(parents=True)
+        skip = shutil.ignore_patterns("__pycache__")
+        for name in COPIED:
+            path = source / name
+            if path.is_dir():
+                shutil.copytree(path, target / name, ignore=skip)
+            elif path.exists():
+                shutil.copy2(path, target / name)
+        (target / ".nox").symlink_to(source / ".nox")
+        made = cls(target)
+        for name, content in APP.items():
+            made.write(f"custom_application/{name}", content)
+        made.write("custom_environment/Dockerfile", DOCKERFILE)
+        return made
+
+    def write(self, name: str, content: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        return path
+
+    def invoke(self, *arguments: str, timeout: float = 300, **env: str) -> Result:
+        """Run `invoke ARGUMENTS` here and wait for its end."""
+        result = subprocess.run(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=self.root,
+            env=self.environ(**env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Result(result.returncode, result.stdout, result.stderr)
+
+    def environ(self, **env: str) -> dict[str, str]:
+        """The environment of commands here: nothing of the settings of whoever runs the tests."""
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("DATAROBOT_", "PULUMI_", "APP_")) and key not in ("RUNTIME_ENV", "ENVIRONMENT_DIR")
+        }
+        return {**kept, **self.env, **env}
+
+    def deploy(self, **env: str) -> dict[str, Any]:
+        """Deploy to the local platform; give the result line."""
+        result = self.invoke("deploy", "--stack", "local", "--yes", "--json", **env)
+        assert result.code == 0, result.stderr + result.stdout
+        assert result.last["event"] == "result"
+        assert result.last["ok"] is True
+        return result.last
+
+    def platform(self) -> dict[str, Any]:
+        result = self.invoke("emulator.status", "--json")
+        assert result.code == 0, result.stderr
+        return json.loads(result.stdout)
+
+    def close(self) -> None:
+        self.invoke("emulator.stop")
