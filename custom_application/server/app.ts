@@ -6,8 +6,8 @@ import type { Catalog, Kept } from "./catalog.ts";
 import { DataRobotError } from "./datarobot.ts";
 import { type Body, encode, replyJson, replyWith } from "./reply.ts";
 
-/** A proxy may give up on a silent request, so a long reading is answered with its progress instead. */
-const PATIENCE = 10_000;
+/** Longer readings (milliseconds) are answered with their progress: visitors see it, and proxies don't give up. */
+const PATIENCE = 1500;
 
 export interface AppOptions {
   /** Removed from the front of request paths that start with it. */
@@ -62,6 +62,7 @@ export function createApp({ basePath, assets, catalog, log, patience = PATIENCE 
     if (path.startsWith("/api/")) {
       const notes: string[] = [];
       const response = await api(request, url, path.slice("/api/".length), (text) => notes.push(text));
+      if (response.status === 202) return response; // the answer that it leads to is logged
       const seen = `${request.method} ${path.slice(0, 100)} ${response.status} ${Math.round(performance.now() - started)} ms`;
       log([seen, ...notes].join(": "));
       return response;

@@ -4,7 +4,8 @@ import type { Notebook, NotebookList, UseCaseList } from "../shared/api.ts";
 import { DataRobotError, type DataRobot } from "./datarobot.ts";
 import { toNotebook, toUseCase } from "./shape.ts";
 
-/** A refresh that follows this closely on the last reading gets what was read then (milliseconds). */
+/** A refresh that follows this closely on the last reading gets what was read then (milliseconds): it may be the same
+ * refresh, which asks again until it is done. */
 const LEAST_AGE = 3000;
 
 export interface CatalogOptions {

@@ -28,6 +28,10 @@ export async function serve(environment: Environment, dist: string, log: Log): P
     idleTimeout: 120,
     development: false,
     fetch: app,
+    error(error) {
+      log(`unexpected error: ${error.message}`);
+      return new Response("The server failed.\n", { status: 500 });
+    },
   });
   log(`listening on ${server.hostname}:${server.port}, reading ${config.endpoint}`);
   return {

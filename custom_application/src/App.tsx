@@ -63,7 +63,7 @@ export function App() {
         <div id="content" tabIndex={-1} className="scroll-mt-4 outline-none">
           {current.problem && !current.data ? (
             <div className="border-line bg-surface rounded-xl border shadow-xs">
-              <ProblemPanel problem={current.problem} onRetry={refresh} />
+              <ProblemPanel problem={current.problem} retrying={loading} onRetry={refresh} />
             </div>
           ) : (
             <>

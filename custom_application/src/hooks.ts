@@ -44,8 +44,9 @@ export function useOverview(): Overview {
       setProgress(null);
       const first = loadUseCases(again, signal);
       const loaded = follow(first, setUseCases);
-      // A refresh of the notebooks reads them for the use cases that the server knows then.
-      await follow(again ? first.then(() => loadNotebooks(true, setProgress, signal)) : loadNotebooks(false, setProgress, signal), setNotebooks);
+      // Notebooks are read by use case, so after a refresh these have to be there first.
+      const ready = again ? first : Promise.resolve();
+      await follow(ready.then(() => loadNotebooks(again, setProgress, signal)), setNotebooks);
       await loaded;
     }
     void load();
@@ -64,25 +65,24 @@ function problemOf(error: unknown): Problem {
 /** The view lives in the fragment of the URL: links change it, `update` replaces it without an entry in the history. */
 export function useView(): [View, (change: Partial<View>) => void] {
   const [view, setView] = useState(() => parseView(location.hash));
+  const latest = useRef(view);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
 
   useEffect(() => {
     const follow = () => {
       clearTimeout(timer.current);
-      setView(parseView(location.hash));
+      setView((latest.current = parseView(location.hash)));
     };
     addEventListener("hashchange", follow);
     return () => removeEventListener("hashchange", follow);
   }, []);
 
   const update = useCallback((change: Partial<View>) => {
-    setView((before) => {
-      const after = { ...before, page: 1, ...change };
-      clearTimeout(timer.current);
-      // Browsers limit how often the URL may change, and people type fast.
-      timer.current = setTimeout(() => history.replaceState(null, "", formatView(after)), 150);
-      return after;
-    });
+    const view = (latest.current = { ...latest.current, page: 1, ...change });
+    setView(view);
+    clearTimeout(timer.current);
+    // Browsers limit how often the URL may change, and people type fast.
+    timer.current = setTimeout(() => history.replaceState(null, "", formatView(view)), 150);
   }, []);
   return [view, update];
 }

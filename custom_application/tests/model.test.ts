@@ -217,7 +217,7 @@ describe("the page's requests", () => {
       () => Response.json({ notebooks: [] }),
     );
     await loadNotebooks(true, (one) => progress.push(one), never);
-    expect(asked).toEqual(["./api/notebooks?refresh", "./api/notebooks"]);
+    expect(asked).toEqual(["./api/notebooks?refresh", "./api/notebooks?refresh"]);
     expect(progress).toEqual([{ done: 1, of: 2 }]);
   });
 

@@ -110,17 +110,17 @@ async def forward(
                 response.headers.add(name, value)
         if "Content-Length" not in upstream.headers and request.method != "HEAD" and upstream.status not in (204, 304):
             response.enable_chunked_encoding()
-        await response.prepare(request)
-        if request.method != "HEAD":
-            try:
+        try:
+            await response.prepare(request)
+            if request.method != "HEAD":
                 async for chunk in upstream.content.iter_any():
                     await response.write(chunk)
-            except (aiohttp.ClientError, OSError):
-                # The answer has begun: cutting the connection is the only way to tell the visitor that it is not whole.
-                if request.transport is not None:
-                    request.transport.abort()
-                return response
-        await response.write_eof()
+            await response.write_eof()
+        except (aiohttp.ClientError, OSError):
+            # Either the visitor has gone, or the app was cut off in the middle of its answer: cutting the connection is
+            # then the only way to tell the visitor that the answer is not whole.
+            if request.transport is not None:
+                request.transport.abort()
         return response
 
 

@@ -15,6 +15,7 @@ from toolkit.settings import Secret
 ALLOW = b"toolkit: allow-secret"
 BLOCK = 1024 * 1024
 OVERLAP = 8 * 1024
+ENOUGH = 100
 SHORTEST_KNOWN, SHORTEST_ENCODED = 8, 16
 LOCK_FILES = {"bun.lock", "package-lock.json", "yarn.lock", "pnpm-lock.yaml"}
 KEY_FILES = re.compile(r"(^|/)(id_(rsa|dsa|ecdsa|ed25519)|[^/]+\.(p12|pfx|keystore|jks))$")
@@ -72,7 +73,8 @@ RULES = (
     Rule(
         "a registry token",
         re.compile(
-            rb"(?:^|:)_(?:authToken|password|auth)[ \t]*=[ \t]*[\"']?(?=[^\s$;]*[0-9])[^\s$;(){}\"']{8,}", re.MULTILINE
+            rb"(?::_(?:authToken|password|auth)[ \t]*=[ \t]*|^_(?:authToken|password|auth)=)[\"']?[^\s$;(){}\"']{8,}",
+            re.MULTILINE,
         ),
         (b"_authToken", b"_password", b"_auth"),
         in_binaries=False,
@@ -109,7 +111,8 @@ class Leak:
 def find(path: str, local: Path, known: Iterable[Secret] = ()) -> Iterator[Leak]:
     """Give the secrets in one file. `known` are values that must not be there in any form, also in base64.
 
-    A line with the comment `toolkit: allow-secret` is passed over. Reads block by block, so memory stays bounded.
+    A line with the comment `toolkit: allow-secret` is passed over; after a hundred findings it is enough. Reads
+    block by block, so memory stays bounded.
     """
     if KEY_FILES.search(path):
         yield Leak(path, 0, "a key file")
@@ -123,6 +126,8 @@ def find(path: str, local: Path, known: Iterable[Secret] = ()) -> Iterator[Leak]
             if first_line == 1 and b"\0" in block[:8000]:
                 rules = tuple(rule for rule in rules if rule.in_binaries)
             for place, name in _places(block, forms, rules):
+                if len(found) >= ENOUGH:
+                    break
                 if not _allowed(block, place):
                     found.setdefault(first_line + block.count(b"\n", 0, place), name)
     for number in sorted(found):

@@ -25,7 +25,7 @@ from toolkit import container
 from toolkit.bundles import BUNDLES, DEFAULT_BUNDLE, Bundle
 from toolkit.checks import build, crawl, environment, front, lifecycle, source, start
 from toolkit.checks.context import PORT, Context, Waited
-from toolkit.container import ContainerState, Listener, RunningApp, RunSpec
+from toolkit.container import ContainerFailed, ContainerState, Listener, RunningApp, RunSpec, StopResult
 from toolkit.crawl import CrawlResult, HttpFetch, Limits, Response
 from toolkit.crawl import crawl as follow
 from toolkit.front import Front, Target
@@ -88,10 +88,40 @@ def run(
         return smoke.run()
 
 
+class _NeverStarted:
+    """A container that the engine could not run, seen as one that exited at once."""
+
+    port = 0
+
+    def __init__(self, error: str) -> None:
+        self._error = error
+
+    def logs(self, tail: int) -> list[str]:  # noqa: ARG002
+        return [self._error]
+
+    def state(self) -> ContainerState:
+        return ContainerState("created", False, 127, False, self._error)
+
+    def listeners(self) -> list[Listener]:
+        return []
+
+    def process_environment(self) -> dict[str, str]:
+        return {}
+
+    def exec(self, argv: list[str]) -> tuple[int, str]:  # noqa: ARG002
+        return 126, ""
+
+    def stop(self, grace: float) -> StopResult:  # noqa: ARG002
+        return StopResult(0.0, 127, killed=False)
+
+
+App = RunningApp | _NeverStarted
+
+
 class _Shell:
     """The container as checks may ask it: one that has stopped meanwhile answers nothing."""
 
-    def __init__(self, app: RunningApp) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
 
     def exec(self, argv: list[str]) -> tuple[int, str]:
@@ -156,7 +186,7 @@ class _Smoke:
         )
 
     @contextmanager
-    def _started(self, spec: RunSpec) -> Iterator[RunningApp | _NeverStarted]:
+    def _started(self, spec: RunSpec) -> Iterator[App]:
         """The started app; an engine that cannot run start-app.sh is an answer of the test, not an error."""
         cpus = _cpus(self._engine, self._host)
         try:
@@ -171,7 +201,7 @@ class _Smoke:
         finally:
             app.remove()
 
-    def _examine(self, app: RunningApp) -> Context:
+    def _examine(self, app: App) -> Context:
         """Ask everything that needs the app to run."""
         began = time.monotonic()
         probe_path = "/" if self._options.mode == "strip" else f"/apps/{self._app_id}/"
@@ -213,7 +243,7 @@ class _Smoke:
         self._ask(context, crawl.complete)
         return context
 
-    def _visit(self, app: RunningApp, context: Context) -> Context:
+    def _visit(self, app: App, context: Context) -> Context:
         """Crawl the app through the front, and look into its container meanwhile."""
         target = Target(host=self._host, port=app.port, app_id=self._app_id, mode=self._options.mode)
         with ThreadPoolExecutor(1, "look") as aside, Front(target) as entrance, HttpFetch() as fetch:
@@ -259,7 +289,7 @@ class _Smoke:
         return {**environment, **(self._options.env or {})}
 
 
-def held(app: RunningApp) -> dict[str, str]:
+def held(app: App) -> dict[str, str]:
     """Give the environment of the process that owns port 8080; asked again when an engine loses the output of exec."""
     for _ in range(3):
         if found := app.process_environment():
@@ -270,7 +300,7 @@ def held(app: RunningApp) -> dict[str, str]:
 # --- Waiting ----------------------------------------------------------------------------------------------------------
 
 
-def wait(app: RunningApp, url: str, patience: float) -> Waited:
+def wait(app: App, url: str, patience: float) -> Waited:
     """Ask `url` as the platform's probe does, until it is well, the app has exited, or it is clear that it never will.
 
     Gives up after `patience` seconds.

@@ -280,7 +280,17 @@ BROKEN = (
     BunApp(
         "no_start_hook",
         {"start-app.sh": "exec bun index.ts\n"},
-        fails={"source.hooks": "does not begin with a line that names its interpreter", "start.listens": "exited"},
+        fails={"source.hooks": "does not begin with a line that names its interpreter"},
+    ),
+    BunApp(
+        "interpreter_missing",
+        {"start-app.sh": "#!/usr/bin/fish\nexec bun index.ts\n"},
+        fails={"start.listens": "start-app.sh cannot be run: the image has no /usr/bin/fish"},
+    ),
+    BunApp(
+        "hook_missing",
+        {"start-app.sh": None},
+        fails={"source.hooks": "There is no start-app.sh at the root of the app"},
     ),
     BunApp(
         "absolute_urls",

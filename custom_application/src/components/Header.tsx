@@ -2,7 +2,7 @@ import { useContext } from "react";
 
 import { ago } from "../model/time.ts";
 import { Now } from "./bits.tsx";
-import { RefreshIcon } from "./icons.tsx";
+import { RetryButton } from "./states.tsx";
 
 interface Props {
   origin: string;
@@ -24,10 +24,7 @@ export function Header({ origin, loadedAt, loading, onRefresh }: Props) {
         <p className="text-muted hidden text-xs sm:block" role="status">
           {loading ? "Reading…" : loadedAt && `Read ${ago(loadedAt, Math.max(now, Date.parse(loadedAt)))}`}
         </p>
-        <button type="button" className="control flex items-center gap-2 font-medium" disabled={loading} onClick={onRefresh}>
-          <RefreshIcon className={`size-4 ${loading ? "motion-safe:animate-spin" : ""}`} />
-          <span className="sr-only sm:not-sr-only">Refresh</span>
-        </button>
+        <RetryButton label="Refresh" busy={loading} onClick={onRefresh} labelClassName="max-sm:sr-only" />
       </div>
     </header>
   );

@@ -15,7 +15,13 @@ const TITLES: Partial<Record<Problem["code"], string>> = {
   offline: "No connection",
 };
 
-export function ProblemPanel({ problem, onRetry }: { problem: Problem; onRetry: () => void }) {
+interface ProblemProps {
+  problem: Problem;
+  retrying: boolean;
+  onRetry: () => void;
+}
+
+export function ProblemPanel({ problem, retrying, onRetry }: ProblemProps) {
   return (
     <div role="alert" className="mx-auto flex max-w-xl flex-col items-center px-6 py-16 text-center">
       <span className="bg-bad-soft text-bad mb-4 grid size-12 place-items-center rounded-full">
@@ -24,11 +30,31 @@ export function ProblemPanel({ problem, onRetry }: { problem: Problem; onRetry: 
       <h2 className="text-lg font-semibold">{TITLES[problem.code] ?? "Something went wrong"}</h2>
       <p className="mt-2">{problem.message}</p>
       {problem.hint && <p className="text-muted mt-1">{problem.hint}</p>}
-      <button type="button" className="control mt-6 flex items-center gap-2 font-medium" onClick={onRetry}>
-        <RefreshIcon />
-        Try again
-      </button>
+      <RetryButton label="Try again" busy={retrying} onClick={onRetry} className="mt-6" />
     </div>
+  );
+}
+
+interface RetryProps {
+  label: string;
+  busy: boolean;
+  onClick: () => void;
+  className?: string;
+  labelClassName?: string;
+}
+
+/** Not `disabled` while it is busy: that would take the focus away from who pressed it. */
+export function RetryButton({ label, busy, onClick, className = "", labelClassName = "" }: RetryProps) {
+  return (
+    <button
+      type="button"
+      className={`control flex items-center gap-2 font-medium aria-disabled:opacity-60 ${className}`}
+      aria-disabled={busy}
+      onClick={() => busy || onClick()}
+    >
+      <RefreshIcon className={`size-4 ${busy ? "motion-safe:animate-spin" : ""}`} />
+      <span className={labelClassName}>{label}</span>
+    </button>
   );
 }
 

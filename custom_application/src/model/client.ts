@@ -2,7 +2,7 @@
 
 import type { NotebookList, Problem, ProblemReply, Progress, UseCaseList } from "../../shared/api.ts";
 
-const ASK_AGAIN = 1000;
+const ASK_AGAIN = 500;
 
 export class ApiError extends Error {
   constructor(readonly problem: Problem) {
@@ -12,7 +12,7 @@ export class ApiError extends Error {
 }
 
 export function loadUseCases(refresh: boolean, signal: AbortSignal): Promise<UseCaseList> {
-  return ask(refresh ? "./api/use-cases?refresh" : "./api/use-cases", "./api/use-cases", () => {}, signal);
+  return ask(refresh ? "./api/use-cases?refresh" : "./api/use-cases", () => {}, signal);
 }
 
 export function loadNotebooks(
@@ -20,17 +20,16 @@ export function loadNotebooks(
   onProgress: (progress: Progress["progress"]) => void,
   signal: AbortSignal,
 ): Promise<NotebookList> {
-  return ask(refresh ? "./api/notebooks?refresh" : "./api/notebooks", "./api/notebooks", onProgress, signal);
+  return ask(refresh ? "./api/notebooks?refresh" : "./api/notebooks", onProgress, signal);
 }
 
 /** Ask until the answer is there; 202 brings the progress instead. Throws ApiError. */
 async function ask<T extends object>(
-  first: string,
-  again: string,
+  address: string,
   onProgress: (progress: Progress["progress"]) => void,
   signal: AbortSignal,
 ): Promise<T> {
-  for (let address = first; ; address = again) {
+  for (;;) {
     const value = await get<T | Progress>(address, signal);
     if (!("progress" in value)) return value;
     onProgress(value.progress);

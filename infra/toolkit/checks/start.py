@@ -11,7 +11,7 @@ from toolkit.report import Check, failed, passed, skipped
 
 _SIGNALS = {129: "SIGHUP", 130: "SIGINT", 131: "SIGQUIT", 132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE"}
 _SIGNALS |= {137: "SIGKILL", 139: "SIGSEGV", 141: "SIGPIPE", 143: "SIGTERM"}
-_NOT_RUN = re.compile(r"exec (?:user process caused|\S*start-app\.sh): (?:\S* )?no such file|start-app\.sh.*no such file", re.I)
+_NOT_RUN = re.compile(r"exec user process caused.*no such file|start-app\.sh\S* no such file", re.IGNORECASE)
 _ANY = ("0.0.0.0", "::")
 _LOG_LINES = 12
 

@@ -6,6 +6,7 @@ Work is done in threads; what comes of it goes to the store. Which containers se
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import tempfile
 import threading
 import time
@@ -410,8 +411,13 @@ def _probe(host: str, port: int, path: str) -> int:
 
 
 def _bridge_address(client: docker.DockerClient) -> str:
-    """Give the address under which containers reach the engine's host."""
+    """Give the address under which containers reach the engine's host: the bridge's gateway.
+
+    Engines that were not told a gateway do not say which one they use; it is then the first address of the subnet.
+    """
     for config in client.networks.get("bridge").attrs["IPAM"]["Config"] or ():
         if config.get("Gateway"):
             return str(config["Gateway"])
+        if config.get("Subnet"):
+            return str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
     return "host-gateway"
