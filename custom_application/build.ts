@@ -68,7 +68,8 @@ async function build(): Promise<void> {
   });
   const html = await readFile(join(DRAFT, "index.html"), "utf8");
   const problems = wrongUrls(html, (path) => existsSync(join(DRAFT, path)));
-  if (problems.length > 0) throw new Error(`dist/index.html would not work on the platform:\n  ${problems.join("\n  ")}`);
+  if (problems.length > 0)
+    throw new Error(`dist/index.html would not work on the platform:\n  ${problems.join("\n  ")}`);
   await rm(DIST, { recursive: true, force: true });
   await rename(DRAFT, DIST);
   for (const name of result.outputs.map(({ path }) => basename(path))) {

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["tests.stack.tools"]
+
 ROOT = Path(__file__).resolve().parents[1]
 GUARDED = ("docker", "dockerd", "pulumi")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""
     return ROOT

@@ -52,7 +52,8 @@ export function createApp({ basePath, assets, catalog, log, patience = PATIENCE 
 
   return async (request) => {
     const started = performance.now();
-    const url = new URL(request.url);
+    const url = URL.parse(request.url);
+    if (!url) return failure({ code: "unexpected", message: "This is no valid request.", hint: "" }, 400);
     const path = inside(url.pathname, basePath);
     if (request.method !== "GET" && request.method !== "HEAD") {
       const message = `${request.method} is not supported.`;

@@ -57,7 +57,8 @@ function readEndpoint(value: string | undefined, problems: string[]): { href: st
     problems.push(`DATAROBOT_ENDPOINT is not a plain http(s) address: ${example}`);
     return nothing;
   }
-  if (!url.pathname.endsWith("/api/v2")) problems.push(`DATAROBOT_ENDPOINT ${text} does not end in /api/v2: ${example}`);
+  if (!url.pathname.endsWith("/api/v2"))
+    problems.push(`DATAROBOT_ENDPOINT ${text} does not end in /api/v2: ${example}`);
   return { href: url.href, origin: url.origin };
 }
 

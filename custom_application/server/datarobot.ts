@@ -111,7 +111,7 @@ export class DataRobot {
 
   async #once(url: URL, permission: string): Promise<Attempt> {
     const { token, timeoutSeconds, signal } = this.#options;
-    for (let wait; (wait = this.#notBefore - this.#clock.now()) > 0; ) await this.#clock.sleep(wait);
+    for (let wait; (wait = this.#notBefore - this.#clock.now()) > 0;) await this.#clock.sleep(wait);
     const limit = AbortSignal.timeout(timeoutSeconds * 1000);
     try {
       const response = await fetch(url, {

@@ -52,7 +52,9 @@ async function prepare(environment: Environment, dist: string): Promise<{ config
     return undefined;
   };
   const assets = await loadAssets(dist).catch(gather);
-  const config = await Promise.resolve().then(() => readConfig(environment)).catch(gather);
+  const config = await Promise.resolve()
+    .then(() => readConfig(environment))
+    .catch(gather);
   if (!assets || !config) throw new ConfigurationError(problems);
   return { config, assets };
 }

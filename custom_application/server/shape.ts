@@ -42,7 +42,8 @@ export function toPerson(value: unknown): Person | null {
   const person = record(value);
   if (!person) return null;
   const username = text(person["username"]) || text(person["email"]);
-  const name = text(person["fullName"]) || `${text(person["firstName"])} ${text(person["lastName"])}`.trim() || username;
+  const name =
+    text(person["fullName"]) || `${text(person["firstName"])} ${text(person["lastName"])}`.trim() || username;
   const id = text(person["id"]) || username;
   return id ? { id, name: name || id, username } : null;
 }

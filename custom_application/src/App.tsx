@@ -42,7 +42,11 @@ export function App() {
       </a>
       <Header origin={origin} loadedAt={current.data?.loadedAt ?? null} loading={loading} onRefresh={refresh} />
       <main className="mx-auto max-w-7xl px-4 py-6 sm:px-6">
-        <Totals useCases={useCases.data?.useCases ?? null} notebooks={notebooks.data?.notebooks ?? null} loading={loading} />
+        <Totals
+          useCases={useCases.data?.useCases ?? null}
+          notebooks={notebooks.data?.notebooks ?? null}
+          loading={loading}
+        />
         <nav aria-label="Views" className="border-line mt-6 mb-4 flex gap-6 border-b">
           {TABS.map((tab) => (
             <a
@@ -55,7 +59,9 @@ export function App() {
             >
               {LABELS[tab]}
               {counts[tab] !== undefined && (
-                <span className="bg-sunken text-muted rounded-full px-2 text-xs tabular-nums">{counts[tab].toLocaleString("en")}</span>
+                <span className="bg-sunken text-muted rounded-full px-2 text-xs tabular-nums">
+                  {counts[tab].toLocaleString("en")}
+                </span>
               )}
             </a>
           ))}
@@ -72,8 +78,8 @@ export function App() {
               )}
               {view.tab === "notebooks" && unreadable.length > 0 && (
                 <Notice onRetry={refresh}>
-                  The notebooks of {unreadable.length === 1 ? "one use case" : `${unreadable.length} use cases`} could not be
-                  read and are missing here: {unreadable[0]?.reason}
+                  The notebooks of {unreadable.length === 1 ? "one use case" : `${unreadable.length} use cases`} could
+                  not be read and are missing here: {unreadable[0]?.reason}
                 </Notice>
               )}
               {view.tab === "use-cases" ? (

@@ -46,7 +46,10 @@ export function useOverview(): Overview {
       const loaded = follow(first, setUseCases);
       // Notebooks are read by use case, so after a refresh these have to be there first.
       const ready = again ? first : Promise.resolve();
-      await follow(ready.then(() => loadNotebooks(again, setProgress, signal)), setNotebooks);
+      await follow(
+        ready.then(() => loadNotebooks(again, setProgress, signal)),
+        setNotebooks,
+      );
       await loaded;
     }
     void load();
@@ -81,8 +84,10 @@ export function useView(): [View, (change: Partial<View>) => void] {
     const view = (latest.current = { ...latest.current, page: 1, ...change });
     setView(view);
     clearTimeout(timer.current);
+    const write = () => history.replaceState(null, "", formatView(view));
     // Browsers limit how often the URL may change, and people type fast.
-    timer.current = setTimeout(() => history.replaceState(null, "", formatView(view)), 150);
+    if (Object.keys(change).join() === "query" && change.query) timer.current = setTimeout(write, 150);
+    else write();
   }, []);
   return [view, update];
 }

@@ -30,7 +30,11 @@ describe("the environment", () => {
   });
 
   test("is normalised: slashes at the end of endpoint and base path mean nothing", () => {
-    const config = readConfig({ ...GOOD, DATAROBOT_ENDPOINT: " https://app.example.com/api/v2// ", SCRIPT_NAME: "/apps/1f/" });
+    const config = readConfig({
+      ...GOOD,
+      DATAROBOT_ENDPOINT: " https://app.example.com/api/v2// ",
+      SCRIPT_NAME: "/apps/1f/",
+    });
     expect([config.endpoint, config.basePath]).toEqual(["https://app.example.com/api/v2", "/apps/1f"]);
   });
 
@@ -46,19 +50,24 @@ describe("the environment", () => {
     expect(() => readConfig({})).toThrow(/2 problems in the environment of the server:\n  - DATAROBOT_ENDPOINT/);
   });
 
-  test.each(["app.example.com/api/v2", "ftp://app.example.com/api/v2", "https://u:p@app.example.com/api/v2", "https://app.example.com"])(
-    "refuses the endpoint %s",
-    (endpoint) => {
-      expect(problems({ ...GOOD, DATAROBOT_ENDPOINT: endpoint })).toHaveLength(1);
+  test.each([
+    "app.example.com/api/v2",
+    "ftp://app.example.com/api/v2",
+    "https://u:p@app.example.com/api/v2",
+    "https://app.example.com",
+  ])("refuses the endpoint %s", (endpoint) => {
+    expect(problems({ ...GOOD, DATAROBOT_ENDPOINT: endpoint })).toHaveLength(1);
+  });
+
+  test.each(['"quoted"', "'quoted'", "two words", "line\nend", "tökén"])(
+    "refuses the token %j without repeating it",
+    (token) => {
+      const [problem, ...others] = problems({ ...GOOD, DATAROBOT_API_TOKEN: token });
+      expect(others).toEqual([]);
+      expect(problem).toStartWith("DATAROBOT_API_TOKEN has blanks, quotes");
+      expect(problem).not.toContain(token);
     },
   );
-
-  test.each(['"quoted"', "'quoted'", "two words", "line\nend", "tökén"])("refuses the token %j without repeating it", (token) => {
-    const [problem, ...others] = problems({ ...GOOD, DATAROBOT_API_TOKEN: token });
-    expect(others).toEqual([]);
-    expect(problem).toStartWith("DATAROBOT_API_TOKEN has blanks, quotes");
-    expect(problem).not.toContain(token);
-  });
 
   test.each([
     ["plain", "plain"],

@@ -51,7 +51,7 @@ describe("pages", () => {
   test("may be smaller than they were asked to be", async () => {
     const { fake, client } = setUp({ useCases: 45, mostPerPage: 20 });
     expect(await client.useCases()).toHaveLength(45);
-    expect(fake.requests.map((request) => /offset=(\d+)/.exec(request)?.[1])).toEqual(["0", "20", "40"]);
+    expect(fake.requests.map((request) => /offset=(\d+)/.exec(request)?.[1]).toSorted()).toEqual(["0", "20", "40"]);
   });
 
   test("are followed one by one where the server does not say how many items there are", async () => {
@@ -67,7 +67,11 @@ describe("pages", () => {
     const { client } = setUp({
       before: (_, url) => {
         const offset = Number(url.searchParams.get("offset"));
-        const reply = { data: all.slice(offset, Math.min(offset + 50, total)), next: offset + 50 < total ? "more" : null, totalCount: total };
+        const reply = {
+          data: all.slice(offset, Math.min(offset + 50, total)),
+          next: offset + 50 < total ? "more" : null,
+          totalCount: total,
+        };
         if (offset === 0) total = 120;
         return Response.json(reply);
       },
@@ -162,7 +166,9 @@ describe("trouble", () => {
   });
 
   test("no answer in time", async () => {
-    const error = await failure(setUp({ before: () => Bun.sleep(3000).then(() => undefined) }, FULL_TOKEN, 0.1).client.useCases());
+    const error = await failure(
+      setUp({ before: () => Bun.sleep(3000).then(() => undefined) }, FULL_TOKEN, 0.1).client.useCases(),
+    );
     expect([error.status, error.problem.code]).toEqual([504, "timeout"]);
   });
 

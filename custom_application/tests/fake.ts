@@ -15,10 +15,55 @@ export interface FakeOptions {
   before?: (request: Request, url: URL) => Response | undefined | Promise<Response | undefined>;
 }
 
-const FIRST = ["Ana", "Bo", "Chloé", "Dmitri", "Emeka", "Fatima", "Goran", "Hana", "Ines", "Jun", "Kwame", "Lena", "Mateo"];
-const LAST = ["Almeida", "Bergström", "Castillo", "Dubois", "Eze", "Fischer", "Galić", "Haddad", "Ito", "Jansen", "Kim"];
-const AREAS = ["Churn", "Demand", "Fraud", "Pricing", "Claims", "Maintenance", "Credit risk", "Energy load", "Marketing mix"];
-const KINDS = ["exploration", "features", "baseline", "backtest", "monitoring", "report", "data quality", "scoring job"];
+const FIRST = [
+  "Ana",
+  "Bo",
+  "Chloé",
+  "Dmitri",
+  "Emeka",
+  "Fatima",
+  "Goran",
+  "Hana",
+  "Ines",
+  "Jun",
+  "Kwame",
+  "Lena",
+  "Mateo",
+];
+const LAST = [
+  "Almeida",
+  "Bergström",
+  "Castillo",
+  "Dubois",
+  "Eze",
+  "Fischer",
+  "Galić",
+  "Haddad",
+  "Ito",
+  "Jansen",
+  "Kim",
+];
+const AREAS = [
+  "Churn",
+  "Demand",
+  "Fraud",
+  "Pricing",
+  "Claims",
+  "Maintenance",
+  "Credit risk",
+  "Energy load",
+  "Marketing mix",
+];
+const KINDS = [
+  "exploration",
+  "features",
+  "baseline",
+  "backtest",
+  "monitoring",
+  "report",
+  "data quality",
+  "scoring job",
+];
 const START = Date.UTC(2026, 10, 20, 12);
 const HOUR = 3_600_000;
 
@@ -31,13 +76,17 @@ function dice(seed: number): (sides: number) => number {
   };
 }
 
-const id = (kind: number, number: number) => `66${kind.toString(16).padStart(2, "0")}${number.toString(16).padStart(20, "0")}`;
+const id = (kind: number, number: number) =>
+  `66${kind.toString(16).padStart(2, "0")}${number.toString(16).padStart(20, "0")}`;
 const pick = <T>(list: readonly T[], number: number): T => list[number % list.length] as T;
 const at = (hours: number) => new Date(START - hours * HOUR).toISOString();
 
 function person(number: number) {
   const [firstName, lastName] = [pick(FIRST, number), pick(LAST, number * 3 + 1)];
-  const ascii = `${firstName}.${lastName}`.normalize("NFKD").replace(/\p{Mn}/gu, "").toLowerCase();
+  const ascii = `${firstName}.${lastName}`
+    .normalize("NFKD")
+    .replace(/\p{Mn}/gu, "")
+    .toLowerCase();
   return { id: id(1, number), firstName, lastName, username: `${ascii}@example.com`, activated: true };
 }
 
@@ -71,7 +120,17 @@ export function seed(useCases: number, notebooks: number) {
       created: { at: at(created), by: person(roll(25)) },
       updated: { at: at(roll(created)), by: person(roll(25)) },
       lastViewed: { at: at(0), by: person(roll(25)) },
-      ...(running ? {} : { session: { status: "running", notebookId: id(3, number), userId: id(1, 1), startedAt: at(1), sessionType: "interactive" } }),
+      ...(running
+        ? {}
+        : {
+            session: {
+              status: "running",
+              notebookId: id(3, number),
+              userId: id(1, 1),
+              startedAt: at(1),
+              sessionType: "interactive",
+            },
+          }),
       hasSchedule: schedule === 0,
       hasEnabledSchedule: schedule === 0 && number % 3 > 0,
     };
@@ -96,7 +155,10 @@ export function fakeDataRobot(options: FakeOptions = {}) {
       if (url.pathname === "/api/v2/useCases/") return page(url, data.useCases);
       if (url.pathname === "/api-gw/nbx/notebooks/") {
         const useCase = url.searchParams.get("useCaseId");
-        return page(url, data.notebooks.filter((one) => useCase === null || one.useCaseId === useCase));
+        return page(
+          url,
+          data.notebooks.filter((one) => useCase === null || one.useCaseId === useCase),
+        );
       }
       return Response.json({ message: "Not Found" }, { status: 404 });
     },
@@ -118,7 +180,20 @@ export function fakeDataRobot(options: FakeOptions = {}) {
     });
   }
 
-  return { ...data, requests, origin: server.url.origin, endpoint: `${server.url.origin}/api/v2`, stop: () => server.stop(true) };
+  return {
+    ...data,
+    requests,
+    origin: server.url.origin,
+    endpoint: `${server.url.origin}/api/v2`,
+    stop: () => server.stop(true),
+  };
+}
+
+export function freePort(): number {
+  const server = Bun.serve({ port: 0, fetch: () => new Response() });
+  const { port } = server;
+  server.stop(true);
+  return port!;
 }
 
 if (import.meta.main) {

@@ -28,7 +28,15 @@ const useCase = (id: string, changes: Partial<UseCase> = {}): UseCase => ({
 });
 
 const notebook = (id: string, changes: Partial<Notebook> = {}): Notebook => ({
-  ...{ id, type: "notebook", name: `Notebook ${id}`, description: "", useCaseId: "a", createdAt: null, createdBy: null },
+  ...{
+    id,
+    type: "notebook",
+    name: `Notebook ${id}`,
+    description: "",
+    useCaseId: "a",
+    createdAt: null,
+    createdBy: null,
+  },
   ...{ updatedAt: null, updatedBy: null, viewedAt: null, session: null, hasSchedule: false, scheduleEnabled: false },
   ...changes,
 });
@@ -61,7 +69,11 @@ describe("the view in the URL", () => {
   });
 
   test("knows whether it is filtered", () => {
-    expect([isFiltered(view()), isFiltered(view({ query: "  " })), isFiltered(view({ type: "notebook" }))]).toEqual([false, false, true]);
+    expect([isFiltered(view()), isFiltered(view({ query: "  " })), isFiltered(view({ type: "notebook" }))]).toEqual([
+      false,
+      false,
+      true,
+    ]);
     expect(isFiltered(withoutFilters(view({ query: "a", owner: "b", status: "idle", useCase: "c" })))).toBe(false);
   });
 });
@@ -69,7 +81,12 @@ describe("the view in the URL", () => {
 describe("rows", () => {
   const cases = [
     useCase("a", { name: "Älpha 10", owner: ana, notebooksCount: 9, updatedAt: "2026-01-01T00:00:00.000Z" }),
-    useCase("b", { name: "alpha 9", owner: bo, description: "Fraud in Brasília", updatedAt: "2026-03-01T00:00:00.000Z" }),
+    useCase("b", {
+      name: "alpha 9",
+      owner: bo,
+      description: "Fraud in Brasília",
+      updatedAt: "2026-03-01T00:00:00.000Z",
+    }),
     useCase("c", { name: "Beta" }),
   ];
   const books = [
@@ -80,7 +97,11 @@ describe("rows", () => {
 
   test("of use cases count what was found, or what DataRobot counts until then", () => {
     expect(useCaseRows(cases, null).map((row) => row.notebooks)).toEqual([9, null, null]);
-    expect(useCaseRows(cases, books).map((row) => [row.notebooks, row.running])).toEqual([[1, 1], [1, 0], [0, 0]]);
+    expect(useCaseRows(cases, books).map((row) => [row.notebooks, row.running])).toEqual([
+      [1, 1],
+      [1, 0],
+      [0, 0],
+    ]);
   });
 
   test.each([
@@ -116,19 +137,31 @@ describe("rows", () => {
     [USE_CASE_COLUMNS, "owner", true, "bac"],
     [USE_CASE_COLUMNS, "updated", true, "bac"],
     [USE_CASE_COLUMNS, "nothing", true, "bac"],
-  ] as const)("are sorted by a column, numbers as numbers, without a value last (%#)", (columns, column, descending, expected) => {
-    expect(ids(sortRows(useCaseRows(cases, books), columns, { column, descending }))).toBe(expected);
-  });
+  ] as const)(
+    "are sorted by a column, numbers as numbers, without a value last (%#)",
+    (columns, column, descending, expected) => {
+      expect(ids(sortRows(useCaseRows(cases, books), columns, { column, descending }))).toBe(expected);
+    },
+  );
 
   test("with the same value keep their order", () => {
-    const same = notebookRows(["3", "1", "2"].map((id) => notebook(id, { name: "same" })), []);
+    const same = notebookRows(
+      ["3", "1", "2"].map((id) => notebook(id, { name: "same" })),
+      [],
+    );
     expect(ids(sortRows(same, NOTEBOOK_COLUMNS, { column: "name", descending: true }))).toBe("312");
   });
 
   test("of 5,000 notebooks are searched and sorted fast", () => {
-    const many = notebookRows(Array.from({ length: 5000 }, (_, index) => notebook(String(index), { createdBy: ana })), cases);
+    const many = notebookRows(
+      Array.from({ length: 5000 }, (_, index) => notebook(String(index), { createdBy: ana })),
+      cases,
+    );
     const started = performance.now();
-    const found = sortRows(filterNotebooks(many, view({ query: "notebook 1" })), NOTEBOOK_COLUMNS, { column: "name", descending: true });
+    const found = sortRows(filterNotebooks(many, view({ query: "notebook 1" })), NOTEBOOK_COLUMNS, {
+      column: "name",
+      descending: true,
+    });
     expect(performance.now() - started).toBeLessThan(500);
     expect(found.length).toBeGreaterThan(1000);
   });
@@ -141,13 +174,24 @@ describe("rows", () => {
   });
 
   test("name their people once, by name", () => {
-    expect(tally([bo, ana, null, bo])).toEqual([{ person: ana, count: 1 }, { person: bo, count: 2 }]);
+    expect(tally([bo, ana, null, bo])).toEqual([
+      { person: ana, count: 1 },
+      { person: bo, count: 2 },
+    ]);
   });
 });
 
 describe("CSV", () => {
   test("quotes what needs it and keeps formulas from running", () => {
-    const text = toCsv(["a", "b"], [['say "hi"', "two\nlines"], ["=1+1", -5], [null, true], ["@cmd", "plain, but"]]);
+    const text = toCsv(
+      ["a", "b"],
+      [
+        ['say "hi"', "two\nlines"],
+        ["=1+1", -5],
+        [null, true],
+        ["@cmd", "plain, but"],
+      ],
+    );
     expect(text).toBe('\ufeffa,b\r\n"say ""hi""","two\nlines"\r\n\'=1+1,-5\r\n,true\r\n\'@cmd,"plain, but"\r\n');
   });
 
@@ -156,7 +200,9 @@ describe("CSV", () => {
     expect(books.split("\r\n")).toHaveLength(3);
     expect(books).toContain("x,notebook,Notebook x,,Use case a,a,Ana Galić,ana@example.com,");
     expect(books).toContain("https://host/usecases/a/notebooks/x");
-    expect(useCasesCsv(useCaseRows([useCase("a/b")], []), "https://host")).toContain(",0,,,https://host/usecases/a%2Fb");
+    expect(useCasesCsv(useCaseRows([useCase("a/b")], []), "https://host")).toContain(
+      ",0,,,https://host/usecases/a%2Fb",
+    );
   });
 });
 
@@ -176,7 +222,10 @@ test.each([
 describe("DataRobot's objects", () => {
   test("become ours whatever is missing in them", () => {
     expect(toUseCase({ id: "1" })).toEqual({ ...useCase("1"), name: "(no name)" });
-    expect(toNotebook({ id: "1", created: "odd", session: null }, "a")).toEqual({ ...notebook("1"), name: "(no name)" });
+    expect(toNotebook({ id: "1", created: "odd", session: null }, "a")).toEqual({
+      ...notebook("1"),
+      name: "(no name)",
+    });
   });
 
   test("name people in two ways", () => {

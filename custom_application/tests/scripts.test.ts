@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
 import { wrongUrls } from "../build.ts";
-import { fakeDataRobot, FULL_TOKEN, RESTRICTED_TOKEN } from "./fake.ts";
+import { fakeDataRobot, freePort, FULL_TOKEN, RESTRICTED_TOKEN } from "./fake.ts";
 
 const APP = dirname(import.meta.dir);
 const PATH = `${dirname(process.execPath)}:/usr/bin:/bin`;
@@ -22,7 +22,8 @@ afterEach(async () => {
 
 describe("start-app.sh", () => {
   beforeEach(async () => {
-    for (const name of ["index.ts", "server", "start-app.sh"]) await cp(join(APP, name), join(folder, name), { recursive: true });
+    for (const name of ["index.ts", "server", "start-app.sh"])
+      await cp(join(APP, name), join(folder, name), { recursive: true });
     await mkdir(join(folder, "dist"));
     await writeFile(join(folder, "dist/index.html"), "<!doctype html>");
   });
@@ -49,8 +50,11 @@ describe("start-app.sh", () => {
 
   test("lets .env win over the restricted token of the platform, and the server gets SIGTERM", async () => {
     const fake = fakeDataRobot();
-    const port = 20_000 + (process.pid % 20_000);
-    await writeFile(join(folder, ".env"), `DATAROBOT_API_TOKEN='${FULL_TOKEN}'\nDATAROBOT_ENDPOINT='${fake.endpoint}'\n`);
+    const port = freePort();
+    await writeFile(
+      join(folder, ".env"),
+      `DATAROBOT_API_TOKEN='${FULL_TOKEN}'\nDATAROBOT_ENDPOINT='${fake.endpoint}'\n`,
+    );
     const child = start({
       DATAROBOT_API_TOKEN: RESTRICTED_TOKEN,
       DATAROBOT_ENDPOINT: "http://127.0.0.1:9/api/v2",
@@ -92,11 +96,14 @@ describe("build-app.sh", () => {
     expect(await source("exit 3")).toEqual([install, 3]);
   });
 
-  test.each(["build-app.sh", "start-app.sh"])("%s names its interpreter first and has no Windows line ends", async (name) => {
-    const text = await readFile(join(APP, name), "utf8");
-    expect(text).toStartWith("#!/bin/sh\n");
-    expect(text).not.toContain("\r");
-  });
+  test.each(["build-app.sh", "start-app.sh"])(
+    "%s names its interpreter first and has no Windows line ends",
+    async (name) => {
+      const text = await readFile(join(APP, name), "utf8");
+      expect(text).toStartWith("#!/bin/sh\n");
+      expect(text).not.toContain("\r");
+    },
+  );
 });
 
 describe("the check of the built page", () => {
@@ -106,9 +113,12 @@ describe("the check of the built page", () => {
     expect(check('<script src="./there.js"></script><link href="data:,x">')).toEqual([]);
   });
 
-  test.each(["/chunk.js", "//cdn.example.com/x.js", "https://cdn.example.com/x.js", "/_bun/asset/x.css"])("refuses %s", (url) => {
-    expect(check(`<script src="${url}"></script>`)).toEqual([`<script> names ${url}, which is not relative`]);
-  });
+  test.each(["/chunk.js", "//cdn.example.com/x.js", "https://cdn.example.com/x.js", "/_bun/asset/x.css"])(
+    "refuses %s",
+    (url) => {
+      expect(check(`<script src="${url}"></script>`)).toEqual([`<script> names ${url}, which is not relative`]);
+    },
+  );
 
   test("refuses what was not built, and <base>", () => {
     expect(check('<base target="_top"><img src="./gone.png">')).toEqual([

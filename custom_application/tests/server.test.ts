@@ -9,7 +9,7 @@ import { Catalog } from "../server/catalog.ts";
 import { DataRobot } from "../server/datarobot.ts";
 import { serve } from "../server/serve.ts";
 import type { NotebookList, ProblemReply, Progress, UseCaseList } from "../shared/api.ts";
-import { fakeDataRobot, FULL_TOKEN, RESTRICTED_TOKEN, type FakeOptions } from "./fake.ts";
+import { fakeDataRobot, freePort, FULL_TOKEN, RESTRICTED_TOKEN, type FakeOptions } from "./fake.ts";
 
 let dist: string;
 const stops: (() => unknown)[] = [];
@@ -38,7 +38,13 @@ async function setUp({ token = FULL_TOKEN, basePath = "", patience = 5000, now =
   const source = new DataRobot({ endpoint, origin, token, timeoutSeconds: 5, concurrency: 6 });
   const catalog = new Catalog(source, { origin, cacheSeconds: 60, now });
   const lines: string[] = [];
-  const app = createApp({ basePath, assets: await loadAssets(dist), catalog, log: (line) => lines.push(line), patience });
+  const app = createApp({
+    basePath,
+    assets: await loadAssets(dist),
+    catalog,
+    log: (line) => lines.push(line),
+    patience,
+  });
   return { fake, lines, app };
 }
 
@@ -61,7 +67,12 @@ describe("the lists", () => {
       name: `${raw.created.by.firstName} ${raw.created.by.lastName}`,
       username: raw.created.by.username,
     });
-    expect(shown).toMatchObject({ name: raw.name, useCaseId: raw.useCaseId, updatedAt: raw.updated.at, type: raw.type });
+    expect(shown).toMatchObject({
+      name: raw.name,
+      useCaseId: raw.useCaseId,
+      updatedAt: raw.updated.at,
+      type: raw.type,
+    });
     expect(useCases[0]!.owner!.name).toBe(fake.useCases[0]!.created.fullName);
   });
 
@@ -91,7 +102,8 @@ describe("the lists", () => {
   });
 
   test("are answered with the progress while they take long", async () => {
-    const slow = (_: Request, url: URL) => (url.pathname.includes("nbx") ? Bun.sleep(30).then(() => undefined) : undefined);
+    const slow = (_: Request, url: URL) =>
+      url.pathname.includes("nbx") ? Bun.sleep(30).then(() => undefined) : undefined;
     const { app } = await setUp({ before: slow, patience: 50 });
     const first = await get(app, "/api/notebooks");
     expect(first.status).toBe(202);
@@ -103,7 +115,9 @@ describe("the lists", () => {
 
   test("name the use cases that could not be read, and show the others", async () => {
     const lost = (_: Request, url: URL) =>
-      url.searchParams.get("useCaseId")?.endsWith("03") ? Response.json({ message: "gone" }, { status: 404 }) : undefined;
+      url.searchParams.get("useCaseId")?.endsWith("03")
+        ? Response.json({ message: "gone" }, { status: 404 })
+        : undefined;
     const { fake, app } = await setUp({ before: lost });
     const { notebooks, unreadable } = await body<NotebookList>(get(app, "/api/notebooks"));
     expect(unreadable).toHaveLength(1);
@@ -194,7 +208,14 @@ describe("files", () => {
 describe("paths", () => {
   test("of the platform's path mode are answered like those of the root path", async () => {
     const { app } = await setUp({ basePath: "/apps/66aa" });
-    for (const path of ["/apps/66aa", "/apps/66aa/", "/", "/apps/66aa/healthz", "/apps/66aa/api/use-cases", "/healthz"]) {
+    for (const path of [
+      "/apps/66aa",
+      "/apps/66aa/",
+      "/",
+      "/apps/66aa/healthz",
+      "/apps/66aa/api/use-cases",
+      "/healthz",
+    ]) {
       expect((await get(app, path)).status).toBe(200);
     }
     expect((await get(app, "/apps/66aabb/")).status).toBe(404);
@@ -219,7 +240,9 @@ describe("the server", () => {
 
   test("says everything that keeps it from starting, at once", async () => {
     const starting = serve({ PORT: "x" }, join(dist, "nowhere"), () => {});
-    await expect(starting).rejects.toThrow(/4 problems.*\n.*dist\/index.html is missing.*\n.*ENDPOINT.*\n.*PORT.*\n.*TOKEN/);
+    await expect(starting).rejects.toThrow(
+      /4 problems.*\n.*dist\/index.html is missing.*\n.*ENDPOINT.*\n.*PORT.*\n.*TOKEN/,
+    );
   });
 
   test("lets requests end when it is stopped, but does not wait for silent connections", async () => {
@@ -235,10 +258,3 @@ describe("the server", () => {
     expect((await reading).status).toBe(200);
   });
 });
-
-function freePort(): number {
-  const server = Bun.serve({ port: 0, fetch: () => new Response() });
-  const { port } = server;
-  server.stop(true);
-  return port!;
-}

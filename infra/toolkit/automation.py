@@ -101,7 +101,7 @@ def _describe(request: dict[str, Any], _emit: Emit, _go: Go) -> dict[str, Any]:
     stack = _stack(request, create=False)
     deployment = stack.export_stack().deployment or {}
     resources = deployment.get("resources", [])
-    root = next((found for found in resources if found["type"] == "pulumi:pulumi:Stack"), {})
+    root: dict[str, Any] = next((found for found in resources if found["type"] == "pulumi:pulumi:Stack"), {})
     return {
         "outputs": root.get("outputs", {}),
         "resources": [

@@ -39,7 +39,9 @@ for process in /proc/[0-9]*; do
   echo "command $(tr '\0' ' ' < "$process/cmdline" 2>/dev/null)"
   echo "environment $(od -An -v -tx1 "$process/environ" 2>/dev/null | tr -d ' \n')"
 done
+echo end
 """
+LOOKS = 3
 
 
 class ContainerFailed(ToolkitError):
@@ -161,10 +163,13 @@ class RunningApp:
 
     def listeners(self) -> list[Listener]:
         """Give the listening TCP sockets with process and environment; empty when the container has stopped."""
-        try:
-            _, output = self.exec(["/bin/sh", "-c", _PROCESSES])
-        except APIError:
-            return []
+        output = ""
+        with suppress(APIError):
+            # The engine loses the output of an exec now and then (seen with 20.10): what is whole ends with a marker.
+            for _ in range(LOOKS):
+                _, output = self.exec(["/bin/sh", "-c", _PROCESSES])
+                if output.endswith("end\n"):
+                    break
         return parse_listeners(output)
 
     def process_environment(self) -> dict[str, str]:

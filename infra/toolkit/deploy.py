@@ -21,6 +21,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 import docker
 from filelock import FileLock, Timeout
@@ -451,11 +453,27 @@ def _verify(settings: Settings, outputs: StackOutputs, report: SmokeReport, benc
                 hint=f"Somebody else published another version. Deploy again: invoke deploy --stack {settings.stack}",
             )
         result = verify.verify(
-            outputs.app_url, report.served, token=settings.token, deadline=time.monotonic() + SWITCH_PATIENCE
+            outputs.app_url,
+            report.served,
+            token=settings.token,
+            deadline=time.monotonic() + SWITCH_PATIENCE,
+            proxy=_proxy_for(outputs.app_url, bench.environ),
+            ca_bundle=bench.environ.get("SSL_CERT_FILE"),
         )
         verify.require(result)
         say(f"this very release is serving: {len(result.matched)} of {len(report.served)} files equal")
     return len(result.matched)
+
+
+def _proxy_for(url: str, environ: Mapping[str, str]) -> str:
+    """Give the proxy that the environment names for `url`; empty for none."""
+    parts = urlsplit(url)
+    no_proxy = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
+    host = parts.hostname or ""
+    if host in ("127.0.0.1", "localhost") or proxy_bypass_environment(host, {"no": no_proxy}):
+        return ""
+    name = f"{parts.scheme}_proxy"
+    return environ.get(name) or environ.get(name.upper()) or ""
 
 
 @contextmanager

@@ -6,6 +6,7 @@ The app's files are copied to the environment's working directory and build-app.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import re
@@ -13,6 +14,7 @@ import shlex
 import tarfile
 import time
 import uuid
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +38,9 @@ TAIL = 20
 HOOKS = ("build-app.sh", "start-app.sh")
 RUNTIME_ENV = ".env"
 BUILD_FOLDER = "/run/bun-to-datarobot"
+PLACEHOLDER = "placeholder-of-"
+LOG_LABEL = f"{LABEL}.build-log"
+KEPT_LOG = 64 * 1024
 PROXY_KEYS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 SECRET_KEY = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 
@@ -144,8 +149,10 @@ def build_app(
         log.append(line)
         on_line(line)
 
-    built = fresh or _find(engine, tag) is None
-    if built:
+    image = None if fresh else _find(engine, tag)
+    if image is not None:
+        log.extend(_unpack_log(image.labels.get(LOG_LABEL, "")))
+    else:
         command = build_command(any(file.path == HOOKS[0] for file in files), base.ca_bundle is not None, base.environ)
         with _build_container(engine, environment, command, bundle, base.ca_bundle) as container:
             for chunk in _source_archive(files, masked):
@@ -153,9 +160,22 @@ def build_app(
             status = _follow(container, keep)
             if status != 0:
                 raise _build_failure(status, log, bundle, container)
-            changes = [f"LABEL {LABEL}.digest={digest}", "ENTRYPOINT []", 'CMD ["./start-app.sh"]']
-            container.commit(repository=f"{LABEL}/app", tag=digest[:12], changes=changes)
-    return AppImage(tag, digest, environment, late, built, time.monotonic() - started, tuple(log))
+            container.commit(
+                repository=f"{LABEL}/app",
+                tag=digest[:12],
+                changes=["ENTRYPOINT []", 'CMD ["./start-app.sh"]'],
+                conf={"Labels": {f"{LABEL}.digest": digest, LOG_LABEL: _pack_log(log)}},
+            )
+    return AppImage(tag, digest, environment, late, image is None, time.monotonic() - started, tuple(log))
+
+
+def _pack_log(log: Iterable[str]) -> str:
+    """Pack the end of the build's log for a label: whoever finds the image again sees the same log as its builder."""
+    return base64.b64encode(zlib.compress("\n".join(log).encode()[-KEPT_LOG:])).decode()
+
+
+def _unpack_log(label: str) -> list[str]:
+    return zlib.decompress(base64.b64decode(label)).decode("utf-8", "replace").splitlines() if label else []
 
 
 def mask(content: bytes) -> bytes:
@@ -163,7 +183,7 @@ def mask(content: bytes) -> bytes:
     values = dotenv_values(stream=io.StringIO(content.decode("utf-8", "replace")), interpolate=False)
     lines = []
     for key, value in values.items():
-        shown = f"placeholder-of-{key}" if SECRET_KEY.search(key) else (value or "")
+        shown = PLACEHOLDER + key if SECRET_KEY.search(key) else (value or "")
         lines.append(f"{key}={shlex.quote(shown)}\n")
     return "".join(lines).encode()
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toolkit.emulator import control
+
 SERVER = """
 process.on("SIGTERM", () => process.exit(0));
 Bun.serve({ port: 8080, hostname: "0.0.0.0", async fetch(request) {
@@ -53,9 +55,10 @@ class Checkout:
     env: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def copy(cls, source: Path, target: Path) -> Checkout:
+    def copy(cls, source: Path, target: Path, *, with_app: bool = False) -> Checkout:
+        """Copy the toolkit; `with_app` brings its own app along, otherwise a tiny one is put in its place."""
         target.mkdir(parents=True)
-        skip = shutil.ignore_patterns("__pycache__")
+        skip = shutil.ignore_patterns("__pycache__", "node_modules", "dist")
         for name in COPIED:
             path = source / name
             if path.is_dir():
@@ -64,6 +67,10 @@ class Checkout:
                 shutil.copy2(path, target / name)
         (target / ".nox").symlink_to(source / ".nox")
         made = cls(target)
+        if with_app:
+            for name in ("custom_application", "custom_environment"):
+                shutil.copytree(source / name, target / name, ignore=skip)
+            return made
         for name, content in APP.items():
             made.write(f"custom_application/{name}", content)
         made.write("custom_environment/Dockerfile", DOCKERFILE)
@@ -110,6 +117,15 @@ class Checkout:
         result = self.invoke("emulator.status", "--json")
         assert result.code == 0, result.stderr
         return json.loads(result.stdout)
+
+    def application_url(self) -> str:
+        result = self.invoke("outputs", "--stack", "local", "--json")
+        assert result.code == 0, result.stderr
+        return str(json.loads(result.stdout)["outputs"]["app_url"])
+
+    def sign_in_link(self) -> str:
+        """An address that shows the deployed application to a browser that has not signed in yet."""
+        return control.sign_in_link(self.root / ".toolkit" / "emulator", self.application_url())
 
     def close(self) -> None:
         self.invoke("emulator.stop")

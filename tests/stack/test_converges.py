@@ -148,9 +148,10 @@ def test_every_change_converges(deployed: Checkout, behaviour: str, tmp_path: Pa
             assert "second" in _served(deployed, identity["app_url"])
             assert result["changes"].get("same", 0) >= 2, "the environment stays"
         if name == "Dockerfile":
-            assert result["outputs"]["execution_environment_version_id"] != first["outputs"][
-                "execution_environment_version_id"
-            ]
+            assert (
+                result["outputs"]["execution_environment_version_id"]
+                != first["outputs"]["execution_environment_version_id"]
+            )
         if name == "nothing":
             assert _changed(result) == 0
     other = _other_checkout(deployed, tmp_path)

@@ -23,7 +23,14 @@ interface Props<Row> {
   skeleton?: boolean;
 }
 
-export function DataTable<Row extends { id: string }>({ caption, columns, rows, sort, onSort, skeleton = false }: Props<Row>) {
+export function DataTable<Row extends { id: string }>({
+  caption,
+  columns,
+  rows,
+  sort,
+  onSort,
+  skeleton = false,
+}: Props<Row>) {
   return (
     <table className="w-full table-fixed border-separate border-spacing-0" aria-busy={skeleton}>
       <caption className="sr-only">{caption}</caption>
@@ -44,7 +51,11 @@ export function DataTable<Row extends { id: string }>({ caption, columns, rows, 
                   const scope = index === 0 ? { scope: "row" } : {};
                   const look = `border-line border-t px-4 py-2.5 text-left align-middle font-normal ${column.className}`;
                   return (
-                    <Cell key={column.key} {...scope} className={column.numeric ? `${look} tabular-nums sm:text-right` : look}>
+                    <Cell
+                      key={column.key}
+                      {...scope}
+                      className={column.numeric ? `${look} tabular-nums sm:text-right` : look}
+                    >
                       {column.cell(row)}
                     </Cell>
                   );
@@ -70,7 +81,9 @@ function Header<Row>({ column, sort, onSort }: { column: Shown<Row>; sort: Sort;
         className={`hover:text-ink flex max-w-full items-center gap-1 text-xs font-semibold tracking-wide ${
           active ? "text-ink" : "text-muted"
         } ${column.numeric ? "sm:ml-auto" : ""}`}
-        onClick={() => onSort({ column: column.key, descending: active ? !sort.descending : column.descendingFirst === true })}
+        onClick={() =>
+          onSort({ column: column.key, descending: active ? !sort.descending : column.descendingFirst === true })
+        }
       >
         <span className="truncate">{column.label}</span>
         <Icon className={`size-3.5 ${active ? "text-accent" : "opacity-50"}`} />

@@ -35,9 +35,27 @@ export function NotebooksView({ rows, progress, origin, view, update }: Props) {
     <>
       <Toolbar>
         <SearchField label="Search notebooks" value={view.query} onChange={(query) => update({ query })} />
-        <Select label="Use case" all="All use cases" value={view.useCase} choices={choices.useCases} onChange={(useCase) => update({ useCase })} />
-        <Select label="Owner" all="All owners" value={view.owner} choices={choices.owners} onChange={(owner) => update({ owner })} />
-        <Select label="Type" all="All types" value={view.type} choices={choices.types} onChange={(type) => update({ type })} />
+        <Select
+          label="Use case"
+          all="All use cases"
+          value={view.useCase}
+          choices={choices.useCases}
+          onChange={(useCase) => update({ useCase })}
+        />
+        <Select
+          label="Owner"
+          all="All owners"
+          value={view.owner}
+          choices={choices.owners}
+          onChange={(owner) => update({ owner })}
+        />
+        <Select
+          label="Type"
+          all="All types"
+          value={view.type}
+          choices={choices.types}
+          onChange={(type) => update({ type })}
+        />
         <Select
           label="Status"
           all="Any status"
@@ -51,10 +69,16 @@ export function NotebooksView({ rows, progress, origin, view, update }: Props) {
       <section aria-label="Notebooks" className="border-line bg-surface rounded-xl border shadow-xs">
         {rows === null && <ProgressBar progress={progress} />}
         {rows?.length === 0 ? (
-          <EmptyPanel title="No notebooks yet">Notebooks and codespaces of the organisation appear here as soon as there are any.</EmptyPanel>
+          <EmptyPanel title="No notebooks yet">
+            Notebooks and codespaces of the organisation appear here as soon as there are any.
+          </EmptyPanel>
         ) : rows && found.length === 0 ? (
           <EmptyPanel title="No notebook matches">
-            <button type="button" className="text-accent font-medium underline" onClick={() => update(withoutFilters(view))}>
+            <button
+              type="button"
+              className="text-accent font-medium underline"
+              onClick={() => update(withoutFilters(view))}
+            >
               Clear search and filters
             </button>
           </EmptyPanel>
@@ -68,7 +92,16 @@ export function NotebooksView({ rows, progress, origin, view, update }: Props) {
               onSort={(sort) => update({ sort })}
               skeleton={rows === null}
             />
-            {rows && <Pager page={page} found={found.length} all={rows.length} noun="notebooks" size={view.pageSize} onChange={update} />}
+            {rows && (
+              <Pager
+                page={page}
+                found={found.length}
+                all={rows.length}
+                noun="notebook"
+                size={view.pageSize}
+                onChange={update}
+              />
+            )}
           </>
         )}
       </section>
@@ -80,7 +113,10 @@ function choicesOf(rows: readonly NotebookRow[]) {
   const useCases = tally(rows.map((row) => ({ id: row.useCaseId, name: row.useCaseName, username: "" })));
   const owners = tally(rows.map((row) => row.createdBy));
   const types = [...new Set(rows.map((row) => row.type))].sort();
-  const choice = ({ person, count }: (typeof owners)[number]) => ({ value: person.id, label: `${person.name} (${count})` });
+  const choice = ({ person, count }: (typeof owners)[number]) => ({
+    value: person.id,
+    label: `${person.name} (${count})`,
+  });
   return {
     useCases: useCases.map(choice),
     owners: owners.map(choice),
@@ -101,7 +137,9 @@ function shown(origin: string): Shown<NotebookRow>[] {
             <Outward href={notebookUrl(origin, row.useCaseId, row.id)}>{row.name}</Outward>
             {row.description && <p className="text-muted truncate text-xs max-lg:hidden">{row.description}</p>}
             <p className="text-muted truncate text-xs lg:hidden">
-              {[row.type === "codespace" ? "Codespace" : null, row.useCaseName, row.createdBy?.name].filter(Boolean).join(" · ")}
+              {[row.type === "codespace" ? "Codespace" : null, row.useCaseName, row.createdBy?.name]
+                .filter(Boolean)
+                .join(" · ")}
             </p>
           </div>
         </div>
@@ -125,5 +163,8 @@ function shown(origin: string): Shown<NotebookRow>[] {
     created: { className: "w-32 max-xl:hidden", cell: (row) => <Time at={row.createdAt} /> },
     updated: { className: "w-32", cell: (row) => <Time at={row.updatedAt} /> },
   };
-  return NOTEBOOK_COLUMNS.map((column) => ({ ...column, ...(looks[column.key] ?? { className: "", cell: () => null }) }));
+  return NOTEBOOK_COLUMNS.map((column) => ({
+    ...column,
+    ...(looks[column.key] ?? { className: "", cell: () => null }),
+  }));
 }

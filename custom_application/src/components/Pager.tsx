@@ -23,7 +23,7 @@ export function Pager({ page, found, all, noun, size, onChange }: Props) {
         <span className="text-ink font-medium">
           {number(page.from)}–{number(page.to)}
         </span>{" "}
-        of {number(found)} {noun}
+        of {number(found)} {found === 1 ? noun : `${noun}s`}
         {found < all && <span> (filtered from {number(all)})</span>}
       </p>
       <nav aria-label="Pages" className="flex items-center gap-2">
@@ -39,13 +39,25 @@ export function Pager({ page, found, all, noun, size, onChange }: Props) {
             </option>
           ))}
         </select>
-        <button type="button" className="control px-2.5" aria-label="Previous page" disabled={page.page <= 1} onClick={() => go(page.page - 1)}>
+        <button
+          type="button"
+          className="control px-2.5"
+          aria-label="Previous page"
+          disabled={page.page <= 1}
+          onClick={() => go(page.page - 1)}
+        >
           <LeftIcon />
         </button>
         <span className="text-muted px-1 whitespace-nowrap tabular-nums">
           {number(page.page)} / {number(page.pages)}
         </span>
-        <button type="button" className="control px-2.5" aria-label="Next page" disabled={page.page >= page.pages} onClick={() => go(page.page + 1)}>
+        <button
+          type="button"
+          className="control px-2.5"
+          aria-label="Next page"
+          disabled={page.page >= page.pages}
+          onClick={() => go(page.page + 1)}
+        >
           <RightIcon />
         </button>
       </nav>

@@ -6,7 +6,15 @@ import { useSearchKey } from "../hooks.ts";
 import type { Sort } from "../model/view.ts";
 import { CloseIcon, DownloadIcon, DownIcon, SearchIcon, UpIcon } from "./icons.tsx";
 
-export function SearchField({ label, value, onChange }: { label: string; value: string; onChange: (value: string) => void }) {
+export function SearchField({
+  label,
+  value,
+  onChange,
+}: {
+  label: string;
+  value: string;
+  onChange: (value: string) => void;
+}) {
   const field = useRef<HTMLInputElement>(null);
   useSearchKey(field);
   return (

@@ -12,13 +12,29 @@ interface Props {
 
 export function Totals({ useCases, notebooks, loading }: Props) {
   const count = (test: (notebook: Notebook) => boolean) => notebooks && notebooks.filter(test).length;
-  const people = useCases && notebooks && [...useCases.map((one) => one.owner), ...notebooks.map((one) => one.createdBy)];
+  const people = useCases &&
+    notebooks && [...useCases.map((one) => one.owner), ...notebooks.map((one) => one.createdBy)];
   const tiles = [
     { label: "Use cases", value: useCases && useCases.length, href: "#/use-cases", Icon: FolderIcon },
-    { label: "Notebooks", value: count((one) => one.type !== "codespace"), href: "#/notebooks?type=notebook", Icon: NotebookIcon },
-    { label: "Codespaces", value: count((one) => one.type === "codespace"), href: "#/notebooks?type=codespace", Icon: CodeIcon },
+    {
+      label: "Notebooks",
+      value: count((one) => one.type !== "codespace"),
+      href: "#/notebooks?type=notebook",
+      Icon: NotebookIcon,
+    },
+    {
+      label: "Codespaces",
+      value: count((one) => one.type === "codespace"),
+      href: "#/notebooks?type=codespace",
+      Icon: CodeIcon,
+    },
     { label: "Running", value: count(isRunning), href: "#/notebooks?status=running", Icon: PlayIcon },
-    { label: "Scheduled", value: count((one) => one.scheduleEnabled), href: "#/notebooks?status=scheduled", Icon: ClockIcon },
+    {
+      label: "Scheduled",
+      value: count((one) => one.scheduleEnabled),
+      href: "#/notebooks?status=scheduled",
+      Icon: ClockIcon,
+    },
     { label: "People", value: people && tally(people).length, Icon: PeopleIcon },
   ];
   return (
@@ -33,7 +49,9 @@ export function Totals({ useCases, notebooks, loading }: Props) {
             {value === null && loading ? (
               <span className="bar mt-2 block !h-6 w-12" />
             ) : (
-              <span className="mt-1 block text-2xl font-semibold tabular-nums">{value === null ? "–" : value.toLocaleString("en")}</span>
+              <span className="mt-1 block text-2xl font-semibold tabular-nums">
+                {value === null ? "–" : value.toLocaleString("en")}
+              </span>
             )}
           </>
         );

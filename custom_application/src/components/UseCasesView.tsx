@@ -23,7 +23,7 @@ export function UseCasesView({ rows, origin, view, update }: Props) {
     [rows, deferred],
   );
   const owners = useMemo(() => tally((rows ?? []).map((row) => row.owner)), [rows]);
-  const columns = useMemo(() => shown(origin), [origin]);
+  const columns = useMemo(() => shown(origin, rows), [origin, rows]);
   const page = pageOf(found, view.page, view.pageSize);
   return (
     <>
@@ -38,15 +38,21 @@ export function UseCasesView({ rows, origin, view, update }: Props) {
             onChange={(owner) => update({ owner })}
           />
         )}
-        <SortSelect columns={USE_CASE_COLUMNS} sort={view.sort} onSort={(sort) => update({ sort })} />
+        <SortSelect columns={columns} sort={view.sort} onSort={(sort) => update({ sort })} />
         <ExportButton name="use-cases" disabled={found.length === 0} content={() => useCasesCsv(found, origin)} />
       </Toolbar>
       <section aria-label="Use cases" className="border-line bg-surface rounded-xl border shadow-xs">
         {rows?.length === 0 ? (
-          <EmptyPanel title="No use cases yet">Use cases of the organisation appear here as soon as there are any.</EmptyPanel>
+          <EmptyPanel title="No use cases yet">
+            Use cases of the organisation appear here as soon as there are any.
+          </EmptyPanel>
         ) : rows && found.length === 0 ? (
           <EmptyPanel title="No use case matches">
-            <button type="button" className="text-accent font-medium underline" onClick={() => update(withoutFilters(view))}>
+            <button
+              type="button"
+              className="text-accent font-medium underline"
+              onClick={() => update(withoutFilters(view))}
+            >
               Clear search and filters
             </button>
           </EmptyPanel>
@@ -60,7 +66,16 @@ export function UseCasesView({ rows, origin, view, update }: Props) {
               onSort={(sort) => update({ sort })}
               skeleton={rows === null}
             />
-            {rows && <Pager page={page} found={found.length} all={rows.length} noun="use cases" size={view.pageSize} onChange={update} />}
+            {rows && (
+              <Pager
+                page={page}
+                found={found.length}
+                all={rows.length}
+                noun="use case"
+                size={view.pageSize}
+                onChange={update}
+              />
+            )}
           </>
         )}
       </section>
@@ -68,7 +83,8 @@ export function UseCasesView({ rows, origin, view, update }: Props) {
   );
 }
 
-function shown(origin: string): Shown<UseCaseRow>[] {
+/** Not every DataRobot says who owns a use case and how many members it has: a column without any value goes. */
+function shown(origin: string, rows: readonly UseCaseRow[] | null): Shown<UseCaseRow>[] {
   const looks: Record<string, Pick<Shown<UseCaseRow>, "className" | "cell" | "numeric">> = {
     name: {
       className: "",
@@ -77,7 +93,9 @@ function shown(origin: string): Shown<UseCaseRow>[] {
           <Outward href={useCaseUrl(origin, row.id)}>{row.name}</Outward>
           {row.description && <p className="text-muted truncate text-xs max-md:hidden">{row.description}</p>}
           <p className="text-muted truncate text-xs md:hidden">
-            {[row.owner?.name, row.notebooks === null ? null : `${row.notebooks} notebooks`].filter(Boolean).join(" · ")}
+            {[row.owner?.name, row.notebooks === null ? null : `${row.notebooks} notebooks`]
+              .filter(Boolean)
+              .join(" · ")}
           </p>
         </>
       ),
@@ -88,7 +106,10 @@ function shown(origin: string): Shown<UseCaseRow>[] {
     created: { className: "w-36 max-lg:hidden", cell: (row) => <Time at={row.createdAt} /> },
     updated: { className: "w-32 sm:w-36", cell: (row) => <Time at={row.updatedAt} /> },
   };
-  return USE_CASE_COLUMNS.map((column) => ({ ...column, ...(looks[column.key] ?? { className: "", cell: () => null }) }));
+  const filled = USE_CASE_COLUMNS.filter(
+    ({ key, value }) => (key !== "owner" && key !== "members") || !rows || rows.some((row) => value(row) !== null),
+  );
+  return filled.map((column) => ({ ...column, ...(looks[column.key] ?? { className: "", cell: () => null }) }));
 }
 
 function NotebooksLink({ row }: { row: UseCaseRow }) {

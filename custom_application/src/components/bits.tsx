@@ -40,7 +40,10 @@ export function PersonName({ person }: { person: Person | null }) {
   const hue = HUES[[...person.id].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) >>> 0, 7) % HUES.length];
   return (
     <span className="flex min-w-0 items-center gap-2" title={person.username || person.name}>
-      <span className={`grid size-6 shrink-0 place-items-center rounded-full text-[10px] font-semibold ${hue}`} aria-hidden="true">
+      <span
+        className={`grid size-6 shrink-0 place-items-center rounded-full text-[10px] font-semibold ${hue}`}
+        aria-hidden="true"
+      >
         {initials(person.name)}
       </span>
       <span className="truncate">{person.name}</span>
@@ -49,8 +52,14 @@ export function PersonName({ person }: { person: Person | null }) {
 }
 
 function initials(name: string): string {
-  const words = name.replace(/@.*/, "").split(/[\s._-]+/).filter(Boolean);
-  return [words[0], words.length > 1 ? words.at(-1) : undefined].map((word) => [...(word ?? "")][0] ?? "").join("").toUpperCase();
+  const words = name
+    .replace(/@.*/, "")
+    .split(/[\s._-]+/)
+    .filter(Boolean);
+  return [words[0], words.length > 1 ? words.at(-1) : undefined]
+    .map((word) => [...(word ?? "")][0] ?? "")
+    .join("")
+    .toUpperCase();
 }
 
 export function TypeBadge({ type }: { type: string }) {

@@ -88,7 +88,7 @@ export function ProgressBar({ progress }: { progress: Progress["progress"] | nul
   if (!progress || progress.of === 0) return null;
   return (
     <div className="border-line flex items-center gap-3 border-b px-4 py-3">
-      <progress className="accent-accent h-1.5 flex-1" value={progress.done} max={progress.of} aria-label="Reading notebooks" />
+      <progress className="h-1.5 flex-1" value={progress.done} max={progress.of} aria-label="Reading notebooks" />
       <span className="text-muted text-xs tabular-nums">
         {progress.done.toLocaleString("en")} of {progress.of.toLocaleString("en")} use cases read
       </span>

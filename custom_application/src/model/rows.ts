@@ -116,7 +116,10 @@ function haystack(...texts: readonly (string | null | undefined)[]): string {
 
 /** Case and accents make no difference to a search. */
 function fold(text: string): string {
-  return text.normalize("NFKD").replace(/\p{Mn}/gu, "").toLowerCase();
+  return text
+    .normalize("NFKD")
+    .replace(/\p{Mn}/gu, "")
+    .toLowerCase();
 }
 
 const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });

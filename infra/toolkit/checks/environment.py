@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from toolkit.checks.context import Context
+from toolkit.image import PLACEHOLDER
 from toolkit.report import Check, failed, passed, skipped, warned
 from toolkit.settings import Secret
 
@@ -17,7 +18,7 @@ START = "start-app.sh"
 LOAD_HINT = "Load .env in start-app.sh before the server starts:  set -a; . ./.env; set +a"
 _LOADED_BY_CODE = re.compile(r"(?:Bun\.file|readFile|loadEnvFile|dotenv)[^\n]{0,120}(?:\.env\b|override)")
 # What the build step sees instead of secrets (toolkit.image): on the platform the real values would be in its place.
-BUILD_PLACEHOLDER = b"placeholder-of-"
+BUILD_PLACEHOLDER = PLACEHOLDER.encode()
 _SHOWN_PART = 10  # this many first characters of a token in a log are enough to call it leaked
 
 

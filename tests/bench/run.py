@@ -1,0 +1,205 @@
+"""Measure the tool against bare scripts that do the same: `nox -s bench`. Ratios of one run, medians of paired rounds.
+
+Each command and its bare counterpart run in turn, A B A B, so that a machine that is busy for a while slows down both.
+`--write` puts the table into docs/bench.md with date and machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
+
+from toolkit import tools  # noqa: E402
+from toolkit.emulator import control  # noqa: E402
+
+from tests.stack.checkout import Checkout  # noqa: E402
+
+BARE_SMOKE = Path(__file__).parent / "bare_smoke.py"
+BARE_UP = Path(__file__).parent / "bare_up.py"
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    ours: float
+    bare: float
+    unit: str
+    value: float
+    limit: float
+
+    @property
+    def holds(self) -> bool:
+        return self.value <= self.limit
+
+
+def timed(command: list[str], *, cwd: Path, env: dict[str, str]) -> float:
+    started = time.monotonic()
+    result = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    seconds = time.monotonic() - started
+    if result.returncode != 0:
+        raise SystemExit(f"{command} failed:\n{result.stdout[-2000:]}\n{result.stderr[-2000:]}")
+    return seconds
+
+
+def paired(name: str, rounds: int, limit: float, ours: Callable[[], float], bare: Callable[[], float]) -> Row:
+    ours(), bare()
+    pairs = [(ours(), bare()) for _ in range(rounds)]
+    ratio = statistics.median(a / b for a, b in pairs)
+    return Row(
+        name,
+        statistics.median(a for a, _ in pairs),
+        statistics.median(b for _, b in pairs),
+        "ratio",
+        ratio,
+        limit,
+    )
+
+
+def invoke_list(rounds: int, folder: Path) -> Row:
+    empty = folder / "empty"
+    empty.mkdir()
+    (empty / "tasks.py").write_text("")
+    command = [sys.executable, "-m", "invoke", "--list"]
+    env = dict(os.environ)
+    return paired(
+        "invoke --list / the same with an empty tasks.py",
+        rounds,
+        1.25,
+        lambda: timed(command, cwd=ROOT, env=env),
+        lambda: _with_status(command, cwd=empty, env=env),
+    )
+
+
+def _with_status(command: list[str], *, cwd: Path, env: dict[str, str]) -> float:
+    """An empty tasks.py has nothing to list, which invoke answers with exit code 1."""
+    started = time.monotonic()
+    subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return time.monotonic() - started
+
+
+def smoke(rounds: int, checkout: Checkout) -> Row:
+    report = checkout.root / "report.json"
+    ours = [sys.executable, "-m", "invoke", "smoke", "--browser", "off", "--json", str(report)]
+    timed(ours, cwd=checkout.root, env=checkout.environ())
+    found = json.loads(report.read_text())
+    image = f"bun-to-datarobot/app:{found['release']['digest'][:12]}"
+    bare = [sys.executable, str(BARE_SMOKE), image, *found["served"]]
+    return paired(
+        "warm smoke / bare docker-py script",
+        rounds,
+        2.5,
+        lambda: timed(ours, cwd=checkout.root, env=checkout.environ()),
+        lambda: timed(bare, cwd=checkout.root, env=checkout.environ()),
+    )
+
+
+def deploy(rounds: int, checkout: Checkout, deploy_python: Path) -> Row:
+    checkout.deploy()
+    ours = [sys.executable, "-m", "invoke", "deploy", "--stack", "local", "--yes", "--json"]
+    env = checkout.environ()
+    platform_info = checkout.platform()
+    state = checkout.root / ".toolkit"
+    home = Path.home()
+    places = tools.Places(ROOT, home, tools.cache_folder(os.environ, home), state)
+    pulumi = tools.find_pulumi(places, os.environ)
+    assert pulumi is not None
+    bare_env = {
+        **env,
+        "DATAROBOT_ENDPOINT": platform_info["endpoint"],
+        "DATAROBOT_API_TOKEN": platform_info["token"],
+        "PULUMI_BACKEND_URL": (state / "state").resolve().as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(state / "passphrase"),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PATH": f"{state / 'stand-in-provider'}:{pulumi.path.parent}:{env['PATH']}",
+        "PYTHONPATH": str(checkout.root / "infra"),
+    }
+    bare = [str(deploy_python), str(BARE_UP), str(checkout.root), str(pulumi.path.parent.parent)]
+    return paired(
+        "no-change deploy / bare Automation API up",
+        rounds,
+        1.5,
+        lambda: timed(ours, cwd=checkout.root, env=env),
+        lambda: timed(bare, cwd=checkout.root / "infra", env=bare_env),
+    )
+
+
+def emulator(rounds: int, folder: Path) -> list[Row]:
+    times, memory = [], []
+    for number in range(rounds):
+        data = folder / f"emulator-{number}"
+        started = time.monotonic()
+        info = control.start(data, 0, engine_address="unix:///nowhere.sock", environ=os.environ)
+        times.append(time.monotonic() - started)
+        status = Path(f"/proc/{info.pid}/status").read_text()
+        memory.append(next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")))
+        control.stop(data)
+    ready, resident = statistics.median(times), statistics.median(memory)
+    return [
+        Row("emulator ready after its start", ready, 0, "s", ready, 1.0),
+        Row("emulator resident memory", resident, 0, "MB", resident, 120),
+    ]
+
+
+def table(rows: list[Row]) -> str:
+    lines = ["| what | ours | bare | result | limit | holds |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        bare = f"{row.bare:.2f} s" if row.unit == "ratio" else "-"
+        ours = f"{row.ours:.2f} s" if row.unit != "MB" else f"{row.ours:.0f} MB"
+        result = f"{row.value:.2f}" + ("" if row.unit == "ratio" else f" {row.unit}")
+        lines.append(f"| {row.name} | {ours} | {bare} | {result} | {row.limit:g} | {'yes' if row.holds else 'NO'} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    home = Path.home()
+    places = tools.Places(ROOT, home, tools.cache_folder(os.environ, home), ROOT / ".toolkit")
+    deploy_python = tools.ensure_deploy_python(places, os.environ, on_line=print)
+    tools.ensure_pulumi(places, os.environ, on_line=print)
+    folder = Path(tempfile.mkdtemp(prefix="bun-to-datarobot-bench-"))
+    checkout = Checkout.copy(ROOT, folder / "checkout" / "toolkit", with_app=True)
+    checkout.env = {"DATAROBOT_PROVIDER": "stand-in"}
+    try:
+        rows = [
+            invoke_list(options.rounds, folder),
+            smoke(options.rounds, checkout),
+            deploy(options.rounds, checkout, deploy_python),
+            *emulator(3, folder),
+        ]
+    finally:
+        checkout.invoke("destroy", "--stack", "local", "--yes")
+        checkout.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    print(table(rows))
+    if options.write:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        where = f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}, Python {platform.python_version()}"
+        text = (
+            "# Measured\n\n"
+            f"Made by `nox -s bench -- --write` on {datetime.now(UTC):%Y-%m-%d} ({where}); "
+            f"medians of {options.rounds} paired rounds.\n\n{table(rows)}\n"
+        )
+        (ROOT / "docs" / "bench.md").write_text(text)
+    return 0 if all(row.holds for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
