@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import os
@@ -430,17 +431,20 @@ def _platform_line(settings: Settings) -> str:
 
 
 def _file_problem(error: OSError) -> int:
-    """Say what is wrong with a file or the disk; anything else keeps its traceback."""
+    """Say what is wrong with a file or the disk; what no person can act on keeps its traceback."""
     hints = {
-        "PermissionError": "Is this checkout writable for you? The toolkit keeps its state in .toolkit/.",
-        "FileNotFoundError": "",
+        errno.ENOSPC: "The disk is full: free some space, for example with invoke clean.",
+        errno.EDQUOT: "Your quota of disk space is used up: free some space.",
+        errno.EROFS: "This checkout is read-only, and the toolkit keeps its state in .toolkit/: clone it elsewhere.",
+        errno.EACCES: "Is this checkout writable for you? The toolkit keeps its state in .toolkit/.",
+        errno.EPERM: "Is this checkout writable for you? The toolkit keeps its state in .toolkit/.",
+        errno.ENOTDIR: "Something is in the way there that is no folder: move it.",
+        errno.EEXIST: "Something is in the way there: move it.",
+        errno.EISDIR: "A folder is in the way there: move it.",
     }
-    hint = hints.get(type(error).__name__)
-    if error.errno == 28:
-        hint = "The disk is full: free some space, for example with invoke clean."
-    if error.errno == 30:
-        hint = "This checkout is read-only; the toolkit keeps its state in .toolkit/. Clone it to a writable place."
-    if hint is None or error.filename is None:
+    if error.errno not in hints:
         raise error
-    Console().error(ConfigurationError(f"{error.strerror}: {error.filename}", hint=hint))
-    return ConfigurationError.exit_code
+    where = f": {error.filename}" if error.filename else ""
+    problem = ConfigurationError(f"{error.strerror}{where}", hint=hints[error.errno])
+    Console().error(problem)
+    return problem.exit_code

@@ -18,7 +18,7 @@ from toolkit.errors import ConfigurationError, ToolkitError
 from toolkit.report import SmokeReport
 
 JSON_VERSION = 1
-MARKS = {"ok": "[green]ok[/]", "failed": "[red]failed[/]"}
+MARKS = {"ok": "[green]ok    [/]", "failed": "[red]failed[/]"}
 SIGNS = {"create": "[green]+[/]", "update": "[yellow]~[/]", "replace": "[magenta]±[/]", "delete": "[red]-[/]"}
 STEPS = {"create-replacement": "create", "delete-replaced": "delete"}
 OPERATIONS = ("create", "update", "replace", "delete", "same")
@@ -31,7 +31,7 @@ class Console:
         self.as_json = as_json
         self.verbose = verbose
         self._rich = Rich(stderr=as_json, highlight=False, soft_wrap=True)
-        self._open_phase = ""
+        self._header = ""
 
     @property
     def interactive(self) -> bool:
@@ -46,24 +46,33 @@ class Console:
         if kind == "phase":
             self._phase(event)
         elif kind == "line":
-            self._rich.print(f"    [dim]{escape(event['text'])}[/]")
+            self._below(f"[dim]{escape(event['text'])}[/]")
         elif kind == "preview":
-            self._rich.print(f"    preview: {counts(event['changes'])}")
+            self._below(f"preview: {counts(event['changes'])}")
         elif kind in {"done", "failed"} and event["op"] not in {"same", "read"}:
             operation = STEPS.get(event["op"], event["op"])
             if event["type"].startswith("datarobot:"):
                 verb = "failed" if kind == "failed" else event["op"]
-                self._rich.print(f"    {SIGNS.get(operation, ' ')} {escape(_kind(event['type']))} [dim]{verb}[/]")
+                self._below(f"{SIGNS.get(operation, ' ')} {escape(_kind(event['type']))} [dim]{verb}[/]")
         elif kind == "diagnostic" and event["severity"] == "warning" and self.verbose:
-            self._rich.print(f"    [yellow]{escape(event['text'].strip())}[/]")
+            self._below(f"[yellow]{escape(event['text'].strip())}[/]")
 
     def _phase(self, event: Mapping[str, Any]) -> None:
+        """Show how a phase ended; that it began is shown only when something comes in between."""
         name = f"{event['name']:<18}"
         if event["status"] == "start":
-            self._rich.print(f"[bold]{name}[/][dim]{escape(event.get('detail', ''))}[/]")
+            self._header = f"[bold]{name}[/][dim]{escape(event.get('detail', ''))}[/]"
             return
+        self._header = ""
         mark = MARKS[event["status"]]
-        self._rich.print(f"{name}{mark} {escape(event.get('detail', ''))} [dim]({event['seconds']:.1f} s)[/]")
+        self._rich.print(f"[bold]{name}[/]{mark} {escape(event.get('detail', ''))} [dim]({event['seconds']:.1f} s)[/]")
+
+    def _below(self, text: str) -> None:
+        """Show a line that belongs to the phase that runs."""
+        if self._header:
+            self._rich.print(self._header.rstrip())
+            self._header = ""
+        self._rich.print(f"    {text}")
 
     def line(self, text: str = "") -> None:
         """Print a line of text as it is."""
@@ -102,7 +111,7 @@ class Console:
                     self._rich.print(f"     [cyan]next:[/] {escape(check.hint)}")
         for family, statuses in families.items():
             if set(statuses) <= {"pass"}:
-                self._rich.print(f"[green]pass[/] {family} [dim]({len(statuses)} checks)[/]")
+                self._rich.print(f"[green]pass[/] {family} [dim]({_number(len(statuses), 'check')})[/]")
             elif "skip" in statuses and not {"fail", "warn"} & set(statuses):
                 self._rich.print(f"[dim]skip {family}[/]")
         colour = {"pass": "green", "warn": "yellow", "fail": "red"}[report.verdict]
@@ -131,6 +140,10 @@ def counts(changes: Mapping[str, int]) -> str:
     words = [f"{changes[operation]} to {operation}" for operation in OPERATIONS[:-1] if changes.get(operation)]
     unchanged = changes.get("same", 0)
     return ", ".join([*words, f"{unchanged} unchanged"]) if words else "no changes"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _kind(resource_type: str) -> str:

@@ -75,6 +75,17 @@ class Deployed:
     seconds: float
 
 
+@dataclass
+class Outcome:
+    """What came out of a phase: a word on it, and whether it went well."""
+
+    text: str = ""
+    ok: bool = True
+
+    def __call__(self, text: str, *, ok: bool = True) -> None:
+        self.text, self.ok = text, ok
+
+
 @dataclass(frozen=True)
 class Bench:
     """Where a command works: folders, the environment that its programs get, and where its events go."""
@@ -88,21 +99,26 @@ class Bench:
         self.on_event({"event": "line", "text": text})
 
     @contextmanager
-    def phase(self, name: str, detail: str = "") -> Iterator[Callable[[str], None]]:
-        """Announce a phase, and its end with a word on what came out (given to the callable that this yields)."""
+    def phase(self, name: str, detail: str = "") -> Iterator[Outcome]:
+        """Announce a phase, and at its end what the outcome that this yields says."""
         started = time.monotonic()
         self.on_event({"event": "phase", "name": name, "status": "start", "detail": detail})
-        said = [""]
+        outcome = Outcome()
         try:
-            yield lambda text: said.__setitem__(0, text)
+            yield outcome
         except BaseException:
-            self._end(name, "failed", "", started)
+            outcome.ok, outcome.text = False, ""
             raise
-        self._end(name, "ok", said[0], started)
-
-    def _end(self, name: str, status: str, detail: str, started: float) -> None:
-        seconds = round(time.monotonic() - started, 3)
-        self.on_event({"event": "phase", "name": name, "status": status, "detail": detail, "seconds": seconds})
+        finally:
+            self.on_event(
+                {
+                    "event": "phase",
+                    "name": name,
+                    "status": "ok" if outcome.ok else "failed",
+                    "detail": outcome.text,
+                    "seconds": round(time.monotonic() - started, 3),
+                }
+            )
 
 
 def with_local_platform(settings: Settings, bench: Bench) -> Settings:
@@ -204,7 +220,7 @@ def prove(
         with bench.phase("smoke", f"{settings.bundle.id}, {chosen.mode}") as say:
             report = smoke.run(client, app, release.staged, chosen, host=address.host, on_event=bench.on_event)
             report.write(path)
-            say(f"{len(report.checks)} checks, {report.verdict}")
+            say(f"{len(report.checks)} checks, {report.verdict}", ok=report.verdict != "fail")
     finally:
         client.close()
     return report

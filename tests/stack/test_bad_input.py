@@ -162,7 +162,7 @@ def test_an_app_that_dies_at_start_shows_why(checkout: Checkout, app: Path) -> N
     (app / "server.ts").write_text('console.error("the database is not there"); process.exit(7);\n')
     result = checkout.invoke("smoke", "--app", str(app))
     assert result.code == 4
-    assert "exit code 7" in result.stdout
+    assert "The app exited with code 7" in result.stdout
     assert "the database is not there" in result.stdout
 
 
