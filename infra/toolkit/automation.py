@@ -19,6 +19,9 @@ from pulumi.automation import errors
 
 from toolkit import stackconfig
 
+# A replacement has three steps; the one called `replace` stands for them.
+COUNTED = ("create", "update", "replace", "delete", "same")
+
 Emit = Callable[[dict[str, Any]], None]
 Go = Callable[[], bool]
 
@@ -78,22 +81,22 @@ def _deploy(request: dict[str, Any], emit: Emit, go: Go) -> dict[str, Any]:
     """Preview, ask, and carry out; without a change there is nothing to ask and nothing to carry out."""
     stack = _stack(request, create=True)
     planned = _plan(stack, emit)
-    if not any(count for kind, count in planned.items() if kind != "same"):
-        outputs = _values(stack.outputs())
-        if outputs:
-            return {"changes": planned, "outputs": outputs}
+    if set(planned) == {"same"} and (outputs := _values(stack.outputs())):
+        return {"changes": planned, "outputs": outputs}
     emit({"event": "preview", "changes": planned})
     if not go():
         return {"changes": {}, "stopped": True}
     emit({"event": "up"})
-    result = stack.up(on_event=lambda event: _on_event(event, emit), suppress_progress=True, show_secrets=False)
-    return {"changes": _counts(result.summary.resource_changes or {}), "outputs": _values(result.outputs)}
+    watch = _Watch(emit)
+    result = stack.up(on_event=watch, suppress_progress=True, show_secrets=False)
+    return {"changes": watch.changes, "outputs": _values(result.outputs)}
 
 
 def _destroy(request: dict[str, Any], emit: Emit, _go: Go) -> dict[str, Any]:
     stack = _stack(request, create=False)
-    result = stack.destroy(on_event=lambda event: _on_event(event, emit), suppress_progress=True, remove=True)
-    return {"changes": _counts(result.summary.resource_changes or {})}
+    watch = _Watch(emit)
+    stack.destroy(on_event=watch, suppress_progress=True, remove=True)
+    return {"changes": watch.changes}
 
 
 def _describe(request: dict[str, Any], _emit: Emit, _go: Go) -> dict[str, Any]:
@@ -127,8 +130,9 @@ ACTIONS: dict[str, Callable[[dict[str, Any], Emit, Go], dict[str, Any]]] = {
 
 
 def _plan(stack: automation.Stack, emit: Emit) -> dict[str, int]:
-    result = stack.preview(on_event=lambda event: _on_event(event, emit), suppress_progress=True)
-    return _counts(result.change_summary)
+    watch = _Watch(emit)
+    stack.preview(on_event=watch, suppress_progress=True)
+    return watch.changes
 
 
 def _name(resource: dict[str, Any]) -> str:
@@ -140,22 +144,28 @@ def _values(outputs: automation.OutputMap) -> dict[str, Any]:
     return {name: value.value for name, value in outputs.items()}
 
 
-def _counts(changes: Any) -> dict[str, int]:
-    return {str(getattr(kind, "value", kind)): int(count) for kind, count in dict(changes).items()}
+class _Watch:
+    """Turns engine events into our lines, and counts what happens to the platform's own resources."""
 
+    def __init__(self, emit: Emit) -> None:
+        self.changes: dict[str, int] = {}
+        self._emit = emit
 
-def _on_event(event: Any, emit: Emit) -> None:
-    """Turn an engine event into one of our lines; what people need not see is left out."""
-    now = {"at": round(time.time(), 3)}
-    if event.resource_pre_event:
-        emit({"event": "start", **_step(event.resource_pre_event.metadata), **now})
-    elif event.res_outputs_event:
-        emit({"event": "done", **_step(event.res_outputs_event.metadata), **now})
-    elif event.res_op_failed_event:
-        emit({"event": "failed", **_step(event.res_op_failed_event.metadata), **now})
-    elif event.diagnostic_event and event.diagnostic_event.severity in {"error", "warning"}:
-        found = event.diagnostic_event
-        emit({"event": "diagnostic", "severity": found.severity, "urn": found.urn or "", "text": found.message, **now})
+    def __call__(self, event: Any) -> None:
+        now = {"at": round(time.time(), 3)}
+        if event.resource_pre_event:
+            step = _step(event.resource_pre_event.metadata)
+            if step["type"].startswith("datarobot:") and step["op"] in COUNTED:
+                self.changes[step["op"]] = self.changes.get(step["op"], 0) + 1
+            self._emit({"event": "start", **step, **now})
+        elif event.res_outputs_event:
+            self._emit({"event": "done", **_step(event.res_outputs_event.metadata), **now})
+        elif event.res_op_failed_event:
+            self._emit({"event": "failed", **_step(event.res_op_failed_event.metadata), **now})
+        elif event.diagnostic_event and event.diagnostic_event.severity in {"error", "warning"}:
+            found = event.diagnostic_event
+            text = {"severity": found.severity, "urn": found.urn or "", "text": found.message}
+            self._emit({"event": "diagnostic", **text, **now})
 
 
 def _step(metadata: Any) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def counts(changes: Mapping[str, int]) -> str:
     """Put numbers of operations into words."""
     words = [f"{changes[operation]} to {operation}" for operation in OPERATIONS[:-1] if changes.get(operation)]
     unchanged = changes.get("same", 0)
-    return ", ".join([*words, f"{unchanged} unchanged"]) if words else "no changes"
+    return ", ".join([*words, *([f"{unchanged} unchanged"] if unchanged else [])]) if words else "no changes"
 
 
 def _number(count: int, noun: str) -> str:

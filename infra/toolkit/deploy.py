@@ -83,6 +83,7 @@ class Outcome:
     ok: bool = True
 
     def __call__(self, text: str, *, ok: bool = True) -> None:
+        """Say it."""
         self.text, self.ok = text, ok
 
 
