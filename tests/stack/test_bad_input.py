@@ -206,9 +206,12 @@ def _containers(owner: str) -> set[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("until", ["app image", "smoke"])
-def test_ctrl_c_leaves_nothing_behind(checkout: Checkout, app: Path, number: signal.Signals, until: str) -> None:
-    (app / "build-app.sh").write_text(f"#!/bin/sh\nsleep {'20' if until == 'app image' else '0'}; echo {number}\n")
+@pytest.mark.parametrize(("step", "until"), [("build", "    building"), ("smoke", "app image         ok")])
+def test_ctrl_c_leaves_nothing_behind(
+    checkout: Checkout, app: Path, number: signal.Signals, step: str, until: str
+) -> None:
+    seconds = 20 if step == "build" else 0
+    (app / "build-app.sh").write_text(f"#!/bin/sh\necho building {number}; sleep {seconds}\n")
     (app / "server.ts").write_text("await Bun.sleep(20000);\n")
     before = _containers("smoke") | _containers("build")
     process = subprocess.Popen(

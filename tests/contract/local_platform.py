@@ -1,0 +1,123 @@
+"""A local platform inside the test's own process: the real store, routes and edge over HTTP, and a runner that only notes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from aiohttp import web
+from toolkit.emulator import identity
+from toolkit.emulator.edge import Edge
+from toolkit.emulator.identity import Identity
+from toolkit.emulator.routes import Routes
+from toolkit.emulator.server import recorded
+from toolkit.emulator.store import Body, Store
+from toolkit.front import Target, session
+
+
+@dataclass
+class FakeRunner:
+    """Notes what it is asked for; a test says with `become` what comes of it."""
+
+    store: Store
+    builds: list[str] = field(default_factory=list)
+    starts: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    served: dict[str, tuple[Target, ...]] = field(default_factory=dict)
+    at_once: bool = False
+
+    def build_environment(self, version_id: str) -> None:
+        self.builds.append(version_id)
+        if self.at_once:
+            self.store.set_build(version_id, "success", log="built")
+
+    def start_application(self, application_id: str) -> None:
+        self.starts.append(application_id)
+        if self.at_once:
+            self.become(application_id, "running")
+
+    def remove_application(self, application_id: str) -> None:
+        self.removed.append(application_id)
+
+    def targets(self, application_id: str) -> tuple[Target, ...]:
+        return self.served.get(application_id, ())
+
+    def logs(self, application_id: str) -> list[str]:
+        logs: list[str] = self.store.get("application", application_id)["_logs"]
+        return logs
+
+    def become(self, application_id: str, status: str, *logs: str) -> None:
+        self.store.set_application(application_id, status=status, _logs=list(logs))
+
+
+@dataclass
+class LocalPlatform:
+    """What a test needs to know of the platform that it talks to."""
+
+    url: str
+    store: Store
+    runner: FakeRunner
+    identity: Identity
+    requests: list[Body]
+
+    def client(self, token: str | None = None, scheme: str = "Bearer") -> httpx.Client:
+        """Give a client of the API that brings a token (the full one unless told) and follows no redirect."""
+        headers = {"Authorization": f"{scheme} {self.identity.full.reveal() if token is None else token}"}
+        return httpx.Client(base_url=f"{self.url}/api/v2/", headers=headers, timeout=20, trust_env=False)
+
+
+@contextmanager
+def local_platform(data: Path) -> Iterator[LocalPlatform]:
+    """Serve a new platform on a free port in a thread; its organisation is empty."""
+    store, who = Store(data), identity.load(data)
+    runner = FakeRunner(store)
+    platform = LocalPlatform("", store, runner, who, [])
+    ready = threading.Event()
+    over: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+    failures: list[BaseException] = []
+
+    async def serve() -> None:
+        ended = asyncio.Event()
+        over.append((asyncio.get_running_loop(), ended))
+        async with session() as upstream:
+            app = web.Application(
+                middlewares=[recorded(platform.requests.append, lambda text: failures.append(AssertionError(text)))]
+            )
+            routes = Routes(store, runner, who, lambda: platform.url)
+            routes.add_to(app)
+            Edge(store, runner, who, routes, upstream).add_to(app)
+            web_runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+            await web_runner.setup()
+            try:
+                await web.TCPSite(web_runner, "127.0.0.1", 0).start()
+                platform.url = f"http://127.0.0.1:{web_runner.addresses[0][1]}"
+                ready.set()
+                await ended.wait()
+            finally:
+                await web_runner.cleanup()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        yield platform
+    finally:
+        if over:
+            over[0][0].call_soon_threadsafe(over[0][1].set)
+        thread.join()
+        store.close()
+    if failures:
+        raise failures[0]

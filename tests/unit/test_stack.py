@@ -1,0 +1,467 @@
+"""Pulumi's child: what it is given, what its lines mean, and that it never outlives us. Here it is a small script."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toolkit import stack
+from toolkit.errors import (
+    Cancelled,
+    ConfigurationError,
+    DeploymentFailed,
+    StackLocked,
+    ToolkitError,
+    ToolMissing,
+)
+from toolkit.stack import Driver, StackMissing, StackResult, environment, run
+from toolkit.stackconfig import StackInputs
+from toolkit.tools import Plugin, Tool
+
+TOKEN = "NjZmYWtlMTIzNDU2Nzg5MGFiY2RlZjpQbGVhc2VEb05vdFNob3dNZQ=="
+ENDPOINT = "https://app.datarobot.com/api/v2"
+INPUTS = StackInputs("app", "dev", "../context.zip", (("../a.ts", "a.ts"),))
+OUTPUTS = {
+    "app_id": "a1",
+    "app_url": "https://x/custom_applications/a1/",
+    "execution_environment_id": "e1",
+    "execution_environment_version_id": "v1",
+    "source_version_id": "s1",
+}
+DeployBy = Callable[..., StackResult]
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Callable[[str], Driver]:
+    """Make a driver whose interpreter is a script with this body; `say` writes an event, `hear` reads a line."""
+
+    def make(body: str, **changes: Any) -> Driver:
+        script = tmp_path / "python"
+        script.write_text(
+            f"#!{sys.executable} -IS\n"
+            "import json, os, signal, sys, time\n"
+            "def say(**event): print(json.dumps(event), flush=True)\n"
+            "def hear(): return sys.stdin.readline()\n"
+            "request = json.loads(hear())\n" + textwrap.dedent(body)
+        )
+        script.chmod(0o755)
+        pulumi = tmp_path / "tools" / "bin" / "pulumi"
+        pulumi.parent.mkdir(parents=True, exist_ok=True)
+        pulumi.touch(mode=0o755)
+        (tmp_path / "infra").mkdir(exist_ok=True)
+        values: dict[str, Any] = {
+            "python": script,
+            "pulumi": Tool(pulumi, "3.250.0", "test"),
+            "plugin": Plugin("0.10.43", "test", stand_in=True, folder=tmp_path / "plugin"),
+            "infra": tmp_path / "infra",
+            "work_dir": tmp_path / "work" / "dev",
+            "stack": "dev",
+            "environ": {"PATH": os.defpath, "DATAROBOT_API_TOKEN": TOKEN},
+        }
+        return Driver(**{**values, **changes})
+
+    return make
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text() if Path(f"/proc/{pid}").exists() else True
+
+
+# --- the environment of the child -------------------------------------------------------------------------------------
+
+PARENT = {
+    "PATH": "/usr/bin",
+    "HOME": "/home/me",
+    "LANG": "C.UTF-8",
+    "HTTPS_PROXY": "http://proxy:3128",
+    "no_proxy": "localhost",
+    "SSL_CERT_FILE": "/etc/ca.pem",
+    "PULUMI_HOME": "/opt/pulumi",
+    "AWS_SECRET_ACCESS_KEY": "for-the-state",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/key.json",
+    "AZURE_STORAGE_KEY": "for-the-state",
+    "DATAROBOT_TIMEOUT_MINUTES": "7",
+    "DATAROBOT_API_TOKEN": "another-token-of-the-shell",
+    "DATAROBOT_ENDPOINT": "https://elsewhere",
+    "DATAROBOT_TRACE_CONTEXT": "x",
+    "GITHUB_TOKEN": "a-secret",
+    "MY_PASSWORD": "a-secret",
+    "NPM_TOKEN": "a-secret",
+    "SSH_AUTH_SOCK": "/tmp/agent",
+    "PYTHONPATH": "/evil",
+    "PYTHONSTARTUP": "/evil.py",
+    "VIRTUAL_ENV": "/venv",
+    "LD_PRELOAD": "/evil.so",
+    "TF_LOG": "TRACE",
+    "BASH_ENV": "/evil.sh",
+    "PULUMI_DEBUG_GRPC": "/tmp/grpc.json",
+    "PULUMI_CONFIG": "{}",
+    "PULUMI_ACCESS_TOKEN": "pul-of-the-shell",
+    "PULUMI_STACK": "other",
+    "PULUMI_BACKEND_URL": "https://api.pulumi.com",
+    "PULUMI_CONFIG_PASSPHRASE": "of-the-shell",
+    "EMPTY": "",
+}
+
+
+def child_environment(parent: Mapping[str, str] = PARENT, folder: Path | None = None, **backend: str) -> dict[str, str]:
+    tools = (Tool(Path("/tools/bin/pulumi"), "3", ""), Plugin("0", "", stand_in=folder is not None, folder=folder))
+    return environment(parent, tools, endpoint=ENDPOINT, token=TOKEN, backend=backend)
+
+
+def test_the_child_is_given_what_programs_need_and_nothing_else() -> None:
+    found = child_environment(PULUMI_BACKEND_URL="file:///state", PULUMI_CONFIG_PASSPHRASE_FILE="/p")
+    assert set(found) == {
+        *("PATH", "HOME", "LANG", "HTTPS_PROXY", "no_proxy", "SSL_CERT_FILE", "PULUMI_HOME"),
+        *("AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_STORAGE_KEY", "DATAROBOT_TIMEOUT_MINUTES"),
+        *("DATAROBOT_API_TOKEN", "DATAROBOT_ENDPOINT", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE"),
+        *("PULUMI_SKIP_UPDATE_CHECK", "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK", "PYTHONUNBUFFERED"),
+    }
+    assert found["PULUMI_BACKEND_URL"] == "file:///state"
+    assert (found["DATAROBOT_API_TOKEN"], found["DATAROBOT_ENDPOINT"]) == (TOKEN, ENDPOINT)
+    assert "" not in found.values()
+
+
+def test_nothing_of_the_shells_account_or_secrets_gets_through() -> None:
+    found = child_environment()
+    for value in ("another-token-of-the-shell", "https://elsewhere", "a-secret", "/evil", "/evil.so", "TRACE"):
+        assert value not in found.values()
+
+
+def test_a_passphrase_of_the_shell_does_not_beat_the_chosen_one() -> None:
+    """Pulumi takes the variable before the file; so one that nobody chose must not be there."""
+    found = child_environment(PULUMI_CONFIG_PASSPHRASE_FILE="/p", PULUMI_BACKEND_URL="file:///state")
+    assert "PULUMI_CONFIG_PASSPHRASE" not in found
+    assert "PULUMI_ACCESS_TOKEN" not in found
+
+
+def test_tools_come_first_on_the_path() -> None:
+    assert child_environment()["PATH"] == f"/tools/bin{os.pathsep}/usr/bin"
+    assert child_environment(folder=Path("/plug"))["PATH"].split(os.pathsep) == ["/plug", "/tools/bin", "/usr/bin"]
+    assert child_environment({})["PATH"] == f"/tools/bin{os.pathsep}{os.defpath}"
+
+
+def test_the_child_really_gets_that_environment_and_no_secret_in_its_arguments(driver: Any) -> None:
+    result = run(
+        driver("say(event='seen', environ=dict(os.environ), argv=sys.argv, cwd=os.getcwd()); say(event='result')"),
+        "preview",
+    )
+    (seen,) = result.events
+    assert set(seen["environ"]) - {"LC_CTYPE"} == {"PATH", "DATAROBOT_API_TOKEN", "PYTHONPATH"}
+    assert TOKEN not in str(seen["argv"])
+    assert seen["cwd"].endswith("/infra")
+
+
+# --- what is asked and answered ---------------------------------------------------------------------------------------
+
+
+def test_the_request_names_everything(driver: Any, tmp_path: Path) -> None:
+    result = run(driver("say(event='seen', **request); say(event='result')"), "preview", INPUTS)
+    (seen,) = result.events
+    assert (seen["action"], seen["stack"]) == ("preview", "dev")
+    assert seen["work_dir"] == str(tmp_path / "work" / "dev")
+    assert seen["program_dir"] == str(tmp_path / "infra")
+    assert seen["pulumi_root"] == str(tmp_path / "tools")
+    assert seen["inputs"]["files"] == [["../a.ts", "a.ts"]]
+    assert TOKEN not in json.dumps(seen)
+
+
+def test_a_cli_of_another_name_is_linked_where_pulumi_looks(driver: Any, tmp_path: Path) -> None:
+    odd = tmp_path / "opt" / "pulumi-3.250"
+    odd.parent.mkdir()
+    odd.touch(mode=0o755)
+    for _ in range(2):
+        made = driver("say(event='seen', **request); say(event='result')", pulumi=Tool(odd, "3", ""))
+        root = Path(run(made, "preview").events[0]["pulumi_root"])
+        assert (root / "bin" / "pulumi").resolve() == odd
+    other = odd.with_name("other")
+    other.touch(mode=0o755)
+    made = driver("say(event='seen', **request); say(event='result')", pulumi=Tool(other, "3", ""))
+    assert (Path(run(made, "preview").events[0]["pulumi_root"]) / "bin" / "pulumi").resolve() == other
+
+
+def test_the_result_has_changes_outputs_and_events(driver: Any) -> None:
+    heard: list[dict[str, Any]] = []
+    body = f"""
+        say(event='start', op='create'); say(event='done', op='create')
+        say(event='result', changes={{'create': 2, 'same': 1}}, outputs={OUTPUTS!r}, resources=[{{'type': 'x'}}])
+    """
+    result = run(driver(body), "deploy", INPUTS, on_event=heard.append)
+    assert (result.changes, result.changed, result.stopped) == ({"create": 2, "same": 1}, 2, False)
+    assert result.outputs is not None
+    assert result.outputs.app_id == "a1"
+    assert [event["event"] for event in result.events] == ["start", "done"]
+    assert [event["event"] for event in heard] == ["start", "done", "result"]
+    assert result.resources == ({"type": "x"},)
+    assert run(driver("say(event='result')"), "destroy").outputs is None
+
+
+ASKING = """
+    say(event='preview', changes={'create': 3})
+    answer = hear().strip()
+    say(event='result', changes={'create': 3 if answer == 'go' else 0}, stopped=answer != 'go', heard=answer)
+"""
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_the_person_decides_after_the_preview(driver: Any, yes: bool) -> None:
+    asked: list[Mapping[str, int]] = []
+
+    def decide(changes: Mapping[str, int]) -> bool:
+        asked.append(changes)
+        return yes
+
+    result = run(driver(ASKING), "deploy", INPUTS, decide=decide)
+    assert asked == [{"create": 3}]
+    assert result.stopped is not yes
+    assert result.changed == (3 if yes else 0)
+
+
+def test_nobody_is_asked_where_nothing_changes(driver: Any) -> None:
+    def decide(_changes: Mapping[str, int]) -> bool:
+        pytest.fail("asked")
+
+    assert run(driver("say(event='result', changes={'same': 4})"), "deploy", decide=decide).changed == 0
+
+
+def test_lines_that_are_no_events_are_output(driver: Any) -> None:
+    body = """
+        for line in ("a warning of some library", '"a string"', "[1]", "null", "{broken", ""):
+            print(line, flush=True)
+        sys.stdout.buffer.write(b"caf\\xe9\\n"); sys.stdout.flush()
+        say(event='result')
+    """
+    result = run(driver(body), "preview")
+    assert [event["event"] for event in result.events] == ["output"] * 7
+    assert result.events[0]["text"] == "a warning of some library"
+    assert "caf" in result.events[-1]["text"]
+
+
+def test_events_without_a_kind_are_output(driver: Any) -> None:
+    result = run(
+        driver("print('{}'); print('{\"x\": 1}'); say(event='result')"), "preview", on_event=lambda e: e["event"]
+    )
+    assert [event["event"] for event in result.events] == ["output", "output"]
+
+
+def test_output_after_the_result_does_not_hide_it(driver: Any) -> None:
+    body = "say(event='result', changes={'create': 1}); print('a farewell of some library')"
+    assert run(driver(body), "preview").changed == 1
+
+
+def test_much_on_both_pipes_blocks_nobody(driver: Any) -> None:
+    body = """
+        for number in range(3000):
+            sys.stderr.write("e" * 200 + "\\n")
+            say(event='done', op='same', filler='o' * 200)
+        say(event='result')
+    """
+    assert len(run(driver(body), "preview").events) == 3000
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def failing(driver: Any, body: str, kind: type[ToolkitError] = DeploymentFailed) -> ToolkitError:
+    with pytest.raises(kind) as caught:
+        run(driver(body), "deploy", INPUTS)
+    assert type(caught.value) is kind
+    assert caught.value.hint
+    assert TOKEN not in f"{caught.value.message} {caught.value.hint} {caught.value.details}"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ("sys.exit('ModuleNotFoundError: no pulumi')", "no pulumi"),
+        ("sys.exit(0)", ""),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
+        ("say(event='start'); sys.exit('Traceback: it broke')", "it broke"),
+        ("say(event='preview', changes={}); sys.exit('died before it heard')", "died before it heard"),
+        ("sys.stdin.close(); say(event='preview', changes={}); time.sleep(.1); sys.exit('deaf')", "deaf"),
+    ],
+)
+def test_a_child_that_dies_is_told_with_its_last_words(driver: Any, body: str, word: str) -> None:
+    error = failing(driver, body)
+    assert error.exit_code == 5
+    assert error.details
+    assert word in "\n".join(error.details)
+
+
+def test_an_error_shows_pulumis_own_diagnostics(driver: Any) -> None:
+    body = """
+        say(event='diagnostic', severity='warning', text='never mind')
+        say(event='diagnostic', severity='error', text='409 Conflict\\n  name already in use\\n')
+        say(event='diagnostic', severity='error', text='update failed')
+        say(event='error', kind='pulumi', text='code: 255\\nstdout: long\\n')
+    """
+    assert failing(driver, body).details == ("409 Conflict", "  name already in use", "update failed")
+
+
+def test_an_error_without_diagnostics_shows_the_end_of_the_text(driver: Any) -> None:
+    text = "\\n".join(f"line {number}" for number in range(100))
+    details = failing(driver, f"say(event='error', kind='pulumi', text='{text}')").details
+    assert details[-1] == "line 99"
+    assert len(details) == 20
+
+
+def test_the_token_is_starred_in_what_pulumi_says(driver: Any) -> None:
+    body = f"say(event='error', kind='pulumi', text='curl -H Bearer {TOKEN} failed')"
+    assert "****" in failing(driver, body).details[0]
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "exit_code", "word"),
+    [
+        ({"kind": "no-stack", "text": "no stack"}, StackMissing, 2, "--stack dev"),
+        ({"kind": "locked", "text": "the stack is currently locked by 1 lock(s)"}, StackLocked, 7, "cancel"),
+        ({"kind": "pulumi", "text": "error: the stack is currently locked by 1 lock(s)"}, StackLocked, 7, "cancel"),
+        ({"kind": "version", "text": "Minimum version is 3.1\nmore"}, ToolMissing, 10, "Update"),
+        ({"kind": "version", "text": ""}, ToolMissing, 10, "Update"),
+        ({"kind": "pulumi", "text": "error: incorrect passphrase"}, ConfigurationError, 2, "PASSPHRASE"),
+        ({"kind": "pulumi", "text": "something else"}, DeploymentFailed, 5, ""),
+    ],
+)
+def test_errors_have_their_classes(
+    driver: Any, event: dict[str, str], kind: type[ToolkitError], exit_code: int, word: str
+) -> None:
+    error = failing(driver, f"say(event='error', **{event!r})", kind)
+    assert error.exit_code == exit_code
+    assert word in error.hint
+    assert error.message.strip()
+
+
+def test_an_interpreter_that_is_not_there_is_named(driver: Any, tmp_path: Path) -> None:
+    with pytest.raises(ToolMissing) as caught:
+        run(driver("", python=tmp_path / "gone"), "preview")
+    assert "gone" in caught.value.message
+    assert "nox -s deploy" in caught.value.hint
+
+
+def test_an_error_in_a_callback_leaves_no_child(driver: Any) -> None:
+    pids: list[int] = []
+
+    def on_event(event: dict[str, Any]) -> None:
+        pids.append(event["pid"])
+        raise RuntimeError("the caller's own")
+
+    with pytest.raises(RuntimeError, match="the caller's own"):
+        run(driver("say(event='start', pid=os.getpid()); time.sleep(60)"), "deploy", on_event=on_event)
+    assert not alive(pids[0])
+
+
+# --- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+
+def interrupting(driver: Any, body: str) -> list[int]:
+    """Run a child that says its process ids, and interrupt when it has said them."""
+    pids: list[int] = []
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] == "pids":
+            pids.extend(event["pids"])
+            raise KeyboardInterrupt
+
+    with pytest.raises(Cancelled) as caught:
+        run(driver(body), "deploy", INPUTS, on_event=on_event)
+    assert caught.value.exit_code == 8
+    return pids
+
+
+def test_ctrl_c_ends_the_child_and_its_children(driver: Any) -> None:
+    body = """
+        import subprocess
+        child = subprocess.Popen(["sleep", "60"])
+        say(event='pids', pids=[os.getpid(), child.pid])
+        time.sleep(60)
+    """
+    started = time.monotonic()
+    pids = interrupting(driver, body)
+    assert time.monotonic() - started < 5
+    assert len(pids) == 2
+    for pid in pids:
+        deadline = time.monotonic() + 2
+        while alive(pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not alive(pid)
+
+
+def test_ctrl_c_lets_pulumi_finish_its_step(driver: Any, tmp_path: Path) -> None:
+    body = f"""
+        def finish(*_):
+            time.sleep(0.3)
+            open({str(tmp_path / "finished")!r}, "w").close()
+            sys.exit(1)
+        signal.signal(signal.SIGINT, finish)
+        say(event='pids', pids=[os.getpid()])
+        time.sleep(60)
+    """
+    (pid,) = interrupting(driver, body)
+    assert (tmp_path / "finished").exists()
+    assert not alive(pid)
+
+
+def test_a_child_that_writes_while_it_finishes_is_not_stuck(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a pipe holds, with nobody reading any more: the child must get rid of it to end in order."""
+    body = """
+        def finish(*_):
+            for _ in range(2000):
+                say(event='done', filler='x' * 200)
+            sys.exit(1)
+        signal.signal(signal.SIGINT, finish)
+        say(event='pids', pids=[os.getpid()])
+        time.sleep(60)
+    """
+    started = time.monotonic()
+    (pid,) = interrupting(driver, body)
+    assert time.monotonic() - started < 4
+    assert not alive(pid)
+
+
+def test_a_child_that_will_not_listen_is_killed(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "CANCEL_GRACE", 0.2)
+    monkeypatch.setattr(stack, "KILL_GRACE", 0.2)
+    body = """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        say(event='pids', pids=[os.getpid()])
+        while True:
+            time.sleep(1)
+    """
+    (pid,) = interrupting(driver, body)
+    assert not alive(pid)
+
+
+def test_a_second_ctrl_c_while_waiting_still_leaves_no_child(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    real = time.sleep
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 1:
+            raise KeyboardInterrupt
+        real(seconds)
+
+    monkeypatch.setattr(stack.time, "sleep", sleep)
+    monkeypatch.setattr(stack, "KILL_GRACE", 0.2)
+    body = """
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        say(event='pids', pids=[os.getpid()])
+        time.sleep(60)
+    """
+    (pid,) = interrupting(driver, body)
+    assert not alive(pid)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
