@@ -35,6 +35,7 @@ EXCLUDED = (
     ".pytest_cache",
     "__pycache__",
 )
+OWN_FOLDER = ".toolkit"
 IGNORE_FILE = ".deployignore"
 HOOKS = ("build-app.sh", "start-app.sh")
 
@@ -79,6 +80,7 @@ def stage(
         raise ConfigurationError(
             f"There is no folder {app}.", hint="Name the app's folder with APP_DIR in .env, or with --app."
         )
+    _require_outside(target, app)
     problems: list[str] = []
     left_out: list[LeftOut] = []
     found = dict(_select(app, _ignored(app), left_out, problems))
@@ -112,11 +114,22 @@ def digest(files: Iterable[SourceFile]) -> str:
     return whole.hexdigest()
 
 
+def _require_outside(target: Path, app: Path) -> None:
+    """Refuse to stage into what ships: the next run would ship the copy too."""
+    where = Path(os.path.realpath(target))
+    inside = app.resolve()
+    if where.is_relative_to(inside) and not _never_ships(where.relative_to(inside)):
+        raise ConfigurationError(f"{target} lies inside {app}.", hint="Stage into a folder outside the app.")
+
+
 def _ignored(app: Path) -> tuple[GitIgnoreSpec, list[str]]:
     path = app / IGNORE_FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     try:
+        text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
+        lines = [line or "#" for line in text.splitlines()]  # the library does not count empty lines
         return GitIgnoreSpec.from_lines(lines), lines
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8.", hint="Save it in the encoding UTF-8.") from None
     except ValueError as error:
         raise ConfigurationError(
             f"{path} has a pattern that cannot be read: {error}", hint="It is written like a .gitignore."
@@ -148,6 +161,8 @@ def _select(
             real = Path(os.path.realpath(entry.path))
             if entry.is_symlink() and not real.is_relative_to(inside):
                 problems.append(f"{path}: a link that leaves the app's folder")
+            elif entry.is_symlink() and _never_ships(real.relative_to(inside)):
+                problems.append(f"{path}: a link to {real.relative_to(inside).as_posix()}, which never ships")
             elif not real.exists():
                 problems.append(f"{path}: a link to nothing")
             elif real.is_dir():
@@ -167,14 +182,20 @@ def _exclusion(path: str, entry: os.DirEntry[str], spec: GitIgnoreSpec, lines: l
     """Give why an entry does not ship; empty when it does."""
     if entry.name in EXCLUDED:
         return f"never ships: {entry.name}"
+    if entry.name == OWN_FOLDER:
+        return "never ships: this tool's own files"
     if entry.name == RUNTIME_ENV:
         return "never ships: the .env for the platform is generated (RUNTIME_ENV)"
     if path == IGNORE_FILE:
         return "says what does not ship"
-    result = spec.check_file(path + "/" if entry.is_dir(follow_symlinks=True) else path)
+    result = spec.check_file(path + "/" if Path(entry.path).is_dir() else path)
     if result.include and result.index is not None:
         return f"{IGNORE_FILE} line {result.index + 1}: {lines[result.index].strip()}"
     return ""
+
+
+def _never_ships(path: Path) -> bool:
+    return bool({*EXCLUDED, OWN_FOLDER, RUNTIME_ENV} & set(path.parts))
 
 
 def _name_problem(path: str) -> str:
@@ -206,7 +227,7 @@ def _hook_problems(app: Path, found: dict[str, Path]) -> Iterator[str]:
     start = found.get(HOOKS[1])
     if start is not None:
         with start.open("rb") as stream:
-            if stream.read(3) != b"#!/":
+            if not re.match(rb"#! */", stream.read(100)):
                 yield f"{HOOKS[1]}:1: does not begin with '#!/', for example #!/bin/sh"
 
 
@@ -228,9 +249,22 @@ def _copy(found: dict[str, Path], target: Path, runtime_env: RuntimeEnv | None) 
             copy.touch(mode=0o600)
             copy.write_bytes(runtime_env.content)
             files.append(SourceFile(RUNTIME_ENV, 0o644, target / RUNTIME_ENV))
-        shutil.rmtree(target, ignore_errors=True)
-        draft.replace(target)
+        _swap(draft, target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return tuple(sorted(files, key=lambda file: file.path))
+
+
+def _swap(draft: Path, target: Path) -> None:
+    """Put the new folder into the place of the old one, which comes back when that fails."""
+    old = draft.with_name(draft.name + ".old")
+    if target.exists():
+        target.replace(old)
+    try:
+        draft.replace(target)
+    except BaseException:
+        if old.exists():
+            old.replace(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

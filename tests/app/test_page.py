@@ -53,7 +53,7 @@ def page(browser: Browser, deployed: Checkout) -> Iterator[Page]:
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
     page.on(
-        "response", lambda response: wrong.append(f"{response.status}: {response.url}") if not response.ok else None
+        "response", lambda response: wrong.append(f"{response.status}: {response.url}") if response.status >= 400 else None
     )
     page.goto(deployed.sign_in_link())
     yield page
