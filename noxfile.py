@@ -17,6 +17,7 @@ nox.options.stop_on_first_error = False
 
 ROOT = Path(__file__).parent
 SCRIPTS = ["bootstrap", ".ci/run", "custom_application/build-app.sh", "custom_application/start-app.sh"]
+WORKFLOWS = [".github/workflows/ci.yml", ".github/workflows/deploy.yml"]
 TEST_REQUIREMENTS = ("-r", "requirements.txt", "-r", "tests/requirements.txt")
 
 
@@ -50,13 +51,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style (ruff), the direction of imports (import-linter) and the shell scripts (shellcheck)."""
+    """Check style (ruff), the direction of imports (import-linter), shell scripts and workflows."""
     _programs(session, {"shellcheck": "shellcheck"})
     session.install(*TEST_REQUIREMENTS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", env={"PYTHONPATH": "infra"})
     session.run("shellcheck", *SCRIPTS, external=True)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
 
 
 @nox.session
