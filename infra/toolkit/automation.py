@@ -8,6 +8,7 @@ waits for a line `go` or `stop`. Secrets come in the environment, never in the a
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -33,6 +34,8 @@ def main(stdin: TextIO, stdout: TextIO) -> int:
         stdout.write(json.dumps(event) + "\n")
         stdout.flush()
 
+    # Ctrl-C reaches the CLI too, which then ends its step and unlocks; this process has to stay to serve the program.
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
     request = json.loads(stdin.readline())
     try:
         result = ACTIONS[request["action"]](request, emit, lambda: stdin.readline().strip() == "go")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
 from invoke.exceptions import Exit
 
@@ -24,12 +24,13 @@ from toolkit import stack as stacks
 from toolkit import stackconfig, tools
 from toolkit.console import Console, counts
 from toolkit.container import sweep
-from toolkit.datarobot import Client
 from toolkit.deploy import Bench
-from toolkit.emulator import control
 from toolkit.errors import Cancelled, ConfigurationError, SmokeFailed, ToolkitError
 from toolkit.settings import Secret, Settings
 from toolkit.tools import Places
+
+if TYPE_CHECKING:
+    from toolkit.emulator.control import EmulatorInfo
 
 P = ParamSpec("P")
 DEFAULT_STACK = "dev"
@@ -188,7 +189,7 @@ def deploy(root: Path, stack: str, *, yes: bool, as_json: bool, fresh: bool) -> 
     console.line()
     console.line(f"{counts(done.changes)}; {done.verified} files proved; {done.seconds:.1f} s")
     if settings.stack == stackconfig.LOCAL:
-        link = control.sign_in_link(settings.emulator_data, done.outputs.app_url)
+        link = _control().sign_in_link(settings.emulator_data, done.outputs.app_url)
         console.line(f"The app runs on the local platform. Sign in and see it: {link}")
     console.line(done.outputs.app_url)
     outcome = {"outputs": vars(done.outputs), "changes": dict(done.changes), "seconds": round(done.seconds, 3)}
@@ -221,7 +222,7 @@ def status(root: Path, stack: str, *, as_json: bool) -> None:
     found = deployment.describe(settings, bench)
     application: Mapping[str, Any] = {}
     if found.outputs is not None and settings.endpoint and settings.token:
-        with Client(settings.endpoint, settings.token) as client:
+        with deployment.platform_client(settings) as client:
             application = client.application(found.outputs.app_id)
     if as_json:
         console.document({"resources": list(found.resources), "application": dict(application)})
@@ -266,7 +267,7 @@ def clean(root: Path, *, everything: bool, yes: bool) -> None:
     if everything and not (yes or console.ask("Remove the local platform with its data, and all local state?")):
         raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
     if everything:
-        control.stop(settings.emulator_data)
+        _control().stop(settings.emulator_data)
     with suppress(ToolkitError):
         engine, _ = engines.connect(bench.environ, bench.places.home)
         removed = [name for owner in ("smoke", "build") for name in sweep(engine, owner, lambda _run: False)]
@@ -295,7 +296,7 @@ def emulator_start(root: Path, data: str, port: int, *, as_json: bool) -> None:
 @command
 def emulator_stop(root: Path, data: str) -> None:
     """Stop the local platform."""
-    stopped = control.stop(_emulator_settings(root, data, 0).emulator_data)
+    stopped = _control().stop(_emulator_settings(root, data, 0).emulator_data)
     Console().line("The local platform is stopped; its data stays." if stopped else "The local platform does not run.")
 
 
@@ -303,7 +304,7 @@ def emulator_stop(root: Path, data: str) -> None:
 def emulator_status(root: Path, data: str, *, as_json: bool) -> None:
     """Say whether the local platform runs."""
     console = Console(as_json=as_json)
-    info = control.status(_emulator_settings(root, data, 0).emulator_data)
+    info = _control().status(_emulator_settings(root, data, 0).emulator_data)
     if info is None:
         raise ConfigurationError("The local platform does not run.", hint="Start it: invoke emulator.start")
     _show_emulator(console, info)
@@ -315,7 +316,7 @@ def emulator_reset(root: Path, data: str, *, yes: bool) -> None:
     console = Console()
     if not (yes or console.ask("Remove all applications of the local platform?")):
         raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
-    control.reset(_emulator_settings(root, data, 0).emulator_data)
+    _control().reset(_emulator_settings(root, data, 0).emulator_data)
     console.line("The local platform is empty again.")
 
 
@@ -323,8 +324,15 @@ def emulator_reset(root: Path, data: str, *, yes: bool) -> None:
 def emulator_logs(root: Path, data: str) -> None:
     """Show the local platform's log."""
     console = Console()
-    for line in control.logs(_emulator_settings(root, data, 0).emulator_data):
+    for line in _control().logs(_emulator_settings(root, data, 0).emulator_data):
         console.line(line)
+
+
+def _control() -> Any:
+    """Import what starts and stops the local platform (with httpx) only where it is needed."""
+    from toolkit.emulator import control
+
+    return control
 
 
 def _interrupt(_number: int, _frame: Any) -> None:
@@ -357,9 +365,11 @@ def _settings(
 ) -> Settings:
     """Load the settings of a stack; a stack that was named is remembered as the last one used."""
     remembered = root / ".toolkit" / "last-stack"
-    chosen = stackconfig.check_stack_name(stack or os.environ.get("PULUMI_STACK") or _read(remembered) or DEFAULT_STACK)
     environ = {**os.environ, **{key: value for key, value in (overrides or {}).items() if value}}
     dotenv = Path(env_file) if env_file else root / ".env"
+    chosen = stackconfig.check_stack_name(
+        stack or configuration.stack_of(environ, dotenv) or _read(remembered) or DEFAULT_STACK
+    )
     if env_file and not dotenv.is_file():
         raise ConfigurationError(f"There is no file {env_file}.", hint="Name a file with KEY=value lines.")
     defaults = stackconfig.file_settings(_read(root / "infra" / f"Pulumi.{chosen}.yaml"))
@@ -384,7 +394,7 @@ def _emulator_settings(root: Path, data: str, port: int) -> Settings:
     return _settings(root, stackconfig.LOCAL, needs_platform=False, overrides=overrides)
 
 
-def _show_emulator(console: Console, info: control.EmulatorInfo) -> None:
+def _show_emulator(console: Console, info: EmulatorInfo) -> None:
     if console.as_json:
         console.document(
             {
@@ -423,10 +433,9 @@ def _pulumi_line(bench: Bench) -> str:
 
 def _platform_line(settings: Settings) -> str:
     if settings.stack == stackconfig.LOCAL:
-        info = control.status(settings.emulator_data)
+        info = _control().status(settings.emulator_data)
         return f"emulator at {info.endpoint}" if info else "emulator: the first deployment starts it"
-    assert settings.endpoint and settings.token
-    with Client(settings.endpoint, settings.token) as client:
+    with deployment.platform_client(settings) as client:
         return f"DataRobot {client.check_access()} at {settings.endpoint}"
 
 

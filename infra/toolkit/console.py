@@ -6,22 +6,29 @@ People's output goes to standard output, or to standard error when a command pri
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console as Rich
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from toolkit.errors import ConfigurationError, ToolkitError
 from toolkit.report import SmokeReport
 
 JSON_VERSION = 1
-MARKS = {"ok": "[green]ok    [/]", "failed": "[red]failed[/]"}
-SIGNS = {"create": "[green]+[/]", "update": "[yellow]~[/]", "replace": "[magenta]±[/]", "delete": "[red]-[/]"}
+Part = str | tuple[str, str]  # text, or text with its style
+MARKS = {"ok": ("ok    ", "green"), "failed": ("failed", "red")}
+SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "replace": ("±", "magenta"), "delete": ("-", "red")}
+STATUSES = {"pass": "green", "warn": "yellow", "fail": "red"}
 STEPS = {"create-replacement": "create", "delete-replaced": "delete"}
 OPERATIONS = ("create", "update", "replace", "delete", "same")
+# What text of others (logs of builds, names of files) must not do: steer the terminal. Tabs and line ends may stay.
+CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
 
 
 class Console:
@@ -31,70 +38,85 @@ class Console:
         self.as_json = as_json
         self.verbose = verbose
         self._rich = Rich(stderr=as_json, highlight=False, soft_wrap=True)
-        self._header = ""
+        self._header: tuple[Part, ...] = ()
 
     @property
     def interactive(self) -> bool:
         """Whether a person can be asked."""
-        return sys.stdin.isatty() and self._rich.is_terminal and not self.as_json
+        return sys.stdin is not None and sys.stdin.isatty() and self._rich.is_terminal and not self.as_json
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Show one event of a command."""
-        if self.as_json and event["event"] != "line":
-            print(json.dumps({"version": JSON_VERSION, **event}), flush=True)  # noqa: T201
         kind = event["event"]
+        if self.as_json and kind != "line":
+            self._json(event)
         if kind == "phase":
             self._phase(event)
         elif kind == "line":
-            self._below(f"[dim]{escape(event['text'])}[/]")
+            self._below((event["text"], "dim"))
         elif kind == "preview":
             self._below(f"preview: {counts(event['changes'])}")
-        elif kind in {"done", "failed"} and event["op"] not in {"same", "read"}:
-            operation = STEPS.get(event["op"], event["op"])
-            if event["type"].startswith("datarobot:"):
-                verb = "failed" if kind == "failed" else event["op"]
-                self._below(f"{SIGNS.get(operation, ' ')} {escape(_kind(event['type']))} [dim]{verb}[/]")
-        elif kind == "diagnostic" and event["severity"] == "warning" and self.verbose:
-            self._below(f"[yellow]{escape(event['text'].strip())}[/]")
+        elif kind in {"done", "failed"} and event.get("op") not in {"same", "read"}:
+            self._resource(event)
+        elif kind == "diagnostic" and event.get("severity") == "warning" and self.verbose:
+            self._below((event["text"].strip(), "yellow"))
 
     def _phase(self, event: Mapping[str, Any]) -> None:
         """Show how a phase ended; that it began is shown only when something comes in between."""
-        name = f"{event['name']:<18}"
+        name = (f"{event['name']:<18}", "bold")
+        detail = event.get("detail", "")
         if event["status"] == "start":
-            self._header = f"[bold]{name}[/][dim]{escape(event.get('detail', ''))}[/]"
+            self._header = (name, (detail, "dim")) if detail else ((event["name"], "bold"),)
             return
-        self._header = ""
-        mark = MARKS[event["status"]]
-        self._rich.print(f"[bold]{name}[/]{mark} {escape(event.get('detail', ''))} [dim]({event['seconds']:.1f} s)[/]")
+        self._header = ()
+        self._print(name, MARKS[event["status"]], f" {detail} ", (f"({event['seconds']:.1f} s)", "dim"))
 
-    def _below(self, text: str) -> None:
+    def _resource(self, event: Mapping[str, Any]) -> None:
+        """Show what happened to a resource of the platform; Pulumi's own are of no interest."""
+        operation, kind = event.get("op", ""), event.get("type", "")
+        if kind.startswith("datarobot:"):
+            verb = "failed" if event["event"] == "failed" else operation
+            self._below(SIGNS.get(STEPS.get(operation, operation), " "), f" {_kind(kind)} ", (verb, "dim"))
+
+    def _below(self, *parts: Part) -> None:
         """Show a line that belongs to the phase that runs."""
         if self._header:
-            self._rich.print(self._header.rstrip())
-            self._header = ""
-        self._rich.print(f"    {text}")
+            self._print(*self._header)
+            self._header = ()
+        self._print("    ", *parts)
 
     def line(self, text: str = "") -> None:
         """Print a line of text as it is."""
-        self._rich.print(escape(text))
+        self._print(text)
 
     def document(self, data: Mapping[str, Any]) -> None:
         """Print one JSON document for programs."""
-        print(json.dumps({"version": JSON_VERSION, **data}, indent=2), flush=True)  # noqa: T201
+        self._json(data, indent=2)
 
     def result(self, data: Mapping[str, Any]) -> None:
         """Print the last line of a stream of JSON lines."""
         if self.as_json:
-            print(json.dumps({"version": JSON_VERSION, "event": "result", **data}), flush=True)  # noqa: T201
+            self._json({"event": "result", **data})
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Draw a table."""
-        drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        """Draw a table: as wide as the terminal, or (without one) a line for each row, of whatever length."""
+        if not self._rich.is_terminal:
+            self._plain_table(title, [columns, *rows])
+            return
+        drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
         for number, column in enumerate(columns):
             drawn.add_column(column, overflow="fold", no_wrap=False, ratio=None if number == 0 else 1)
         for row in rows:
-            drawn.add_row(*(escape(cell) for cell in row))
+            drawn.add_row(*(self._text(self._rich, cell) for cell in row))
         self._rich.print(drawn)
+
+    def _plain_table(self, title: str, rows: Sequence[Sequence[str]]) -> None:
+        cells = [[" ".join(cell.split("\n")) for cell in row] for row in rows]
+        widths = [max(len(row[number]) for row in cells) for number in range(len(cells[0]))]
+        if title:
+            self._print(title)
+        for row in cells:
+            self._print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
     def report(self, report: SmokeReport) -> None:
         """Show a smoke report: what failed and what is doubtful in full, one line for each family that passed."""
@@ -102,29 +124,28 @@ class Console:
         for check in report.checks:
             families.setdefault(check.family, []).append(check.status)
             if check.status in {"fail", "warn"}:
-                colour = "red" if check.status == "fail" else "yellow"
-                self._rich.print(f"[{colour}]{check.status}[/] [bold]{escape(check.title)}[/] [dim]{check.id}[/]")
+                self._print((check.status, STATUSES[check.status]), " ", (check.title, "bold"), " ", (check.id, "dim"))
                 for text in (check.detail, *check.evidence):
                     for line in filter(None, text.splitlines()):
-                        self._rich.print(f"     {escape(line)}")
+                        self._print(f"     {line}")
                 if check.hint:
-                    self._rich.print(f"     [cyan]next:[/] {escape(check.hint)}")
+                    self._print("     ", ("next:", "cyan"), f" {check.hint}")
         for family, statuses in families.items():
             if set(statuses) <= {"pass"}:
-                self._rich.print(f"[green]pass[/] {family} [dim]({_number(len(statuses), 'check')})[/]")
+                self._print(("pass", "green"), f" {family} ", (f"({_number(len(statuses), 'check')})", "dim"))
             elif "skip" in statuses and not {"fail", "warn"} & set(statuses):
-                self._rich.print(f"[dim]skip {family}[/]")
-        colour = {"pass": "green", "warn": "yellow", "fail": "red"}[report.verdict]
-        self._rich.print(f"[{colour} bold]{report.verdict}[/] in {report.seconds:.1f} s")
+                self._print((f"skip {family}", "dim"))
+        self._print((report.verdict, f"bold {STATUSES[report.verdict]}"), f" in {report.seconds:.1f} s")
 
     def error(self, error: ToolkitError, *, details: bool = True) -> None:
         """Show an error: what happened, the evidence, and the next step."""
         rich = Rich(stderr=True, highlight=False, soft_wrap=True)
-        rich.print(f"[red bold]error:[/] {escape(error.message)}")
-        for line in error.details if details else ():
-            rich.print(f"  {escape(line)}")
+        self._print(("error:", "bold red"), f" {error.message}", to=rich)
+        for detail in error.details if details else ():
+            for line in filter(None, detail.splitlines()):
+                self._print(f"  {line}", to=rich)
         if error.hint:
-            rich.print(f"[cyan]next:[/] {escape(error.hint)}")
+            self._print(("next:", "cyan"), f" {error.hint}", to=rich)
 
     def ask(self, question: str) -> bool:
         """Ask for a yes. Without a terminal that is an error, never a silent yes or no."""
@@ -132,7 +153,29 @@ class Console:
             raise ConfigurationError(
                 f"{question} There is no terminal to ask on.", hint="Say yes beforehand with --yes."
             )
-        return self._rich.input(f"{escape(question)} [y/N] ").strip().lower() in {"y", "yes"}
+        try:
+            answer = self._rich.input(self._text(self._rich, f"{question} [y/N] "))
+        except EOFError:
+            self._print()
+            return False
+        return answer.strip().lower() in {"y", "yes"}
+
+    def _json(self, data: Mapping[str, Any], indent: int | None = None) -> None:
+        print(json.dumps({"version": JSON_VERSION, **data}, indent=indent, default=str), flush=True)  # noqa: T201
+
+    def _print(self, *parts: Part, to: Rich | None = None) -> None:
+        rich = to or self._rich
+        rich.print(self._text(rich, *parts))
+
+    @staticmethod
+    def _text(rich: Rich, *parts: Part) -> Text:
+        """Put parts together. Nothing in them is markup, and what the output cannot show is escaped."""
+        text = Text()
+        for part in parts:
+            words, style = (part, "") if isinstance(part, str) else part
+            shown = CONTROL.sub("", words).encode(rich.encoding, "backslashreplace").decode(rich.encoding)
+            text.append(shown, style)
+        return text
 
 
 def counts(changes: Mapping[str, int]) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
 from toolkit.errors import ConfigurationError, PermissionDenied, TimedOut, ToolkitError
 from toolkit.settings import Secret
 
+LONGEST_QUOTE = 1000
 TIMEOUT = httpx.Timeout(10, connect=3)
 READ_USE_CASES, READ_NOTEBOOKS = "use case read", "notebook read"
 
@@ -27,13 +28,17 @@ class Client:
 
     def __init__(self, endpoint: str, token: Secret, *, transport: httpx.BaseTransport | None = None) -> None:
         self.endpoint = endpoint.rstrip("/")
-        self._client = httpx.Client(
-            base_url=self.endpoint + "/",
-            headers={"Authorization": f"Bearer {token.reveal()}", "Accept": "application/json"},
-            timeout=TIMEOUT,
-            follow_redirects=False,
-            transport=transport,
-        )
+        self._token = token
+        try:
+            self._client = httpx.Client(
+                base_url=self.endpoint + "/",
+                headers={"Authorization": f"Bearer {token.reveal()}", "Accept": "application/json"},
+                timeout=TIMEOUT,
+                follow_redirects=False,
+                transport=transport,
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise self._no_api(f"is no address ({error})") from None
 
     def __enter__(self) -> Client:
         return self
@@ -49,14 +54,14 @@ class Client:
         Raises ConfigurationError for a wrong endpoint, PermissionDenied (401, and 403 with the permission that lacks),
         TimedOut when nothing answers.
         """
-        version = self.get("version/")
+        version = self._get("version/", probes=True)
         if "versionString" not in version:
             raise self._no_api("answers, but not like DataRobot's API")
         for path, permission in (
             ("useCases/?limit=1", READ_USE_CASES),
             (self._gateway("nbx/notebooks/?limit=1"), READ_NOTEBOOKS),
         ):
-            self.get(path, permission=permission)
+            self._get(path, permission=permission, probes=True)
         return str(version["versionString"])
 
     def application(self, application_id: str) -> Mapping[str, Any]:
@@ -65,7 +70,7 @@ class Client:
 
     def applications(self, name: str) -> list[Mapping[str, Any]]:
         """Give the applications that are called exactly `name`."""
-        return list(self.get(f"customApplications/?name={name}").get("data", []))
+        return list(self.get(f"customApplications/?name={quote(name, safe='')}").get("data", []))
 
     def application_logs(self, application_id: str) -> Mapping[str, Any]:
         """Give `logs`, and `buildLog`, `buildStatus`, `buildError` where there are any."""
@@ -77,7 +82,7 @@ class Client:
 
     def environments(self, name: str) -> list[Mapping[str, Any]]:
         """Give the execution environments that are called exactly `name`."""
-        found = self.get(f"executionEnvironments/?searchFor={name}&isOwn=true").get("data", [])
+        found = self.get(f"executionEnvironments/?searchFor={quote(name, safe='')}&isOwn=true").get("data", [])
         return [environment for environment in found if environment.get("name") == name]
 
     def build_log(self, environment_id: str, version_id: str) -> Mapping[str, Any]:
@@ -85,7 +90,13 @@ class Client:
         return self.get(f"executionEnvironments/{environment_id}/versions/{version_id}/buildLog/")
 
     def get(self, path: str, *, permission: str = "") -> Mapping[str, Any]:
-        """Ask for `path` and give the JSON object that comes back; errors as `check_access` says."""
+        """Ask for `path` and give the JSON object that comes back; errors as `check_access` says.
+
+        PlatformError when the platform has no such thing (404), or is in trouble itself.
+        """
+        return self._get(path, permission=permission, probes=False)
+
+    def _get(self, path: str, *, permission: str = "", probes: bool) -> Mapping[str, Any]:
         try:
             response = self._client.get(path)
         except httpx.TimeoutException as error:
@@ -93,15 +104,15 @@ class Client:
                 f"{self._host} does not answer within {TIMEOUT.read:.0f} s.",
                 hint="Check DATAROBOT_ENDPOINT and the network (proxy, VPN).",
             ) from error
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as error:
             raise ConfigurationError(
-                f"DATAROBOT_ENDPOINT {self.endpoint} cannot be reached: {error or type(error).__name__}",
+                f"DATAROBOT_ENDPOINT {self.endpoint} cannot be reached: {str(error) or type(error).__name__}",
                 hint="Check the host name and the network (proxy, VPN). Expected: https://app.datarobot.com/api/v2",
             ) from error
-        return self._judge(response, permission)
+        return self._judge(response, permission, probes)
 
-    def _judge(self, response: httpx.Response, permission: str) -> Mapping[str, Any]:
-        status = response.status_code
+    def _judge(self, response: httpx.Response, permission: str, probes: bool) -> Mapping[str, Any]:
+        status, path = response.status_code, response.request.url.path
         if status == 401:
             raise PermissionDenied(
                 f"{self._host} does not know this token (401).",
@@ -110,22 +121,36 @@ class Client:
         if status == 403:
             lacking = f" It lacks the permission: {permission}." if permission else ""
             raise PermissionDenied(
-                f"{self._host} refuses {response.request.url.path} for this token (403).{lacking}",
+                f"{self._host} refuses {path} for this token (403).{lacking}",
                 hint="Use a key of an account that may read all use cases and notebooks of the organisation.",
             )
-        if status == 404 or response.is_redirect:
-            raise self._no_api(f"answers {status} for {response.request.url.path}")
         try:
             data = response.json()
         except ValueError:
-            raise self._no_api(f"answers {status} with {response.headers.get('content-type', 'no type')}") from None
-        if response.is_error:
-            text = data.get("message", data) if isinstance(data, dict) else data
+            data = None
+        if response.is_redirect or (status == 404 and (probes or data is None)):
+            raise self._no_api(f"answers {status} for {path}")
+        if status == 404:
             raise PlatformError(
-                f"{self._host} answered {status} for {response.request.url.path}: {text}",
+                f"{self._host} has no {path} (404).",
+                hint="Was it removed by hand, or is this another account? Deploying again makes it anew.",
+            )
+        if response.is_error:
+            raise PlatformError(
+                f"{self._host} answered {status} for {path}: {self._quote(data, response)}",
                 hint="Try again; when it stays, it is for the platform's administrators.",
             )
+        if data is None:
+            raise self._no_api(f"answers {status} with {response.headers.get('content-type', 'no type')}")
         return data if isinstance(data, dict) else {"data": data}
+
+    def _quote(self, data: object, response: httpx.Response) -> str:
+        """Give what the platform said about an error, without the token in it."""
+        if isinstance(data, dict) and "message" in data:
+            text = " ".join(str(data[key]) for key in ("message", "errors") if data.get(key))
+        else:
+            text = response.reason_phrase if data is None else str(data)
+        return text.replace(self._token.reveal(), "****")[:LONGEST_QUOTE]
 
     def _no_api(self, what: str) -> ConfigurationError:
         return ConfigurationError(

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
@@ -29,8 +29,6 @@ from filelock import FileLock, Timeout
 
 from toolkit import archive, baseimage, image, runtime_env, smoke, source, stack, stackconfig, tools, verify
 from toolkit import engine as engines
-from toolkit.datarobot import Client
-from toolkit.emulator import control
 from toolkit.errors import (
     Cancelled,
     DeploymentFailed,
@@ -46,6 +44,10 @@ from toolkit.source import StagedSource
 from toolkit.stack import Driver, StackResult
 from toolkit.stackconfig import StackInputs, StackOutputs
 from toolkit.tools import Places
+
+if TYPE_CHECKING:
+    from toolkit.datarobot import Client
+    from toolkit.emulator.control import EmulatorInfo
 
 SMOKE_VALID = 24 * 3600.0
 SWITCH_PATIENCE = 120.0
@@ -134,8 +136,10 @@ def with_local_platform(settings: Settings, bench: Bench) -> Settings:
     )
 
 
-def start_emulator(settings: Settings, bench: Bench) -> control.EmulatorInfo:
+def start_emulator(settings: Settings, bench: Bench) -> EmulatorInfo:
     """Start the local platform of these settings, or give the one that runs."""
+    from toolkit.emulator import control
+
     client, address = engines.connect(bench.environ, bench.places.home)
     client.close()
     return control.start(
@@ -159,7 +163,7 @@ def stage(settings: Settings, bench: Bench, *, full_token: Secret | None = None)
             settings.app,
             folder / "source",
             runtime_env=runtime_env.from_settings(chosen),
-            known_secrets=(settings.token,) if settings.token else (),
+            known_secrets=settings.secrets,
         )
         context = settings.environment
         image.require_dockerfile(context)
@@ -272,6 +276,7 @@ def driver(settings: Settings, bench: Bench) -> Driver:
         on_line=bench.line,
     )
     token = settings.token.reveal() if settings.token else ""
+    environ = {**bench.environ, "DATAROBOT_TIMEOUT_MINUTES": str(settings.timeout_minutes)}
     return Driver(
         python=python,
         pulumi=pulumi,
@@ -280,7 +285,7 @@ def driver(settings: Settings, bench: Bench) -> Driver:
         work_dir=settings.toolkit_dir / "pulumi" / settings.stack,
         stack=settings.stack,
         environ=stack.environment(
-            bench.environ,
+            environ,
             (pulumi, plugin),
             endpoint=settings.endpoint or "",
             token=token,
@@ -385,8 +390,7 @@ def application_logs(settings: Settings, bench: Bench) -> Mapping[str, Any]:
         raise stack.StackMissing(
             f"Nothing is deployed on the stack {settings.stack!r}.", hint=f"invoke deploy --stack {settings.stack}"
         )
-    assert settings.endpoint and settings.token
-    with Client(settings.endpoint, settings.token) as client:
+    with platform_client(settings) as client:
         return client.application_logs(found.outputs.app_id)
 
 
@@ -402,9 +406,16 @@ def _beside(bench: Bench, work: Callable[[], Driver]) -> Iterator[Callable[[], D
             raise
 
 
-def _preflight(settings: Settings, bench: Bench) -> str:
+def platform_client(settings: Settings) -> Client:
+    """Give a client for the platform of these settings, which have to be complete."""
+    from toolkit.datarobot import Client  # brings httpx along, which a smoke test can do without
+
     assert settings.endpoint and settings.token
-    with bench.phase("preflight", settings.endpoint) as say, Client(settings.endpoint, settings.token) as client:
+    return Client(settings.endpoint, settings.token)
+
+
+def _preflight(settings: Settings, bench: Bench) -> str:
+    with bench.phase("preflight", settings.endpoint or "") as say, platform_client(settings) as client:
         version = client.check_access()
         say(f"DataRobot {version}: the token may read use cases and notebooks")
     return version
@@ -437,9 +448,8 @@ def _up(
 
 def _platform_reason(settings: Settings, wanted: StackInputs) -> tuple[str, ...]:
     """Fetch what the platform itself logged of a failed build or start: the provider throws it away."""
-    assert settings.endpoint and settings.token
     lines: list[str] = []
-    with suppress(ToolkitError), Client(settings.endpoint, settings.token) as client:
+    with suppress(ToolkitError), platform_client(settings) as client:
         for environment in client.environments(f"{wanted.base_name}-environment")[-1:]:
             latest = environment.get("latestVersion") or {}
             if latest.get("buildStatus") == "failed":
@@ -459,9 +469,9 @@ def _platform_reason(settings: Settings, wanted: StackInputs) -> tuple[str, ...]
 
 def _verify(settings: Settings, outputs: StackOutputs, report: SmokeReport, bench: Bench) -> int:
     """Ask the public URL for what smoke saw; give how many files were equal. Raises VerificationFailed."""
-    assert settings.endpoint and settings.token
+    assert settings.token
     with bench.phase("verify", outputs.app_url) as say:
-        with Client(settings.endpoint, settings.token) as client:
+        with platform_client(settings) as client:
             application = client.application(outputs.app_id)
         running = application.get("customApplicationSourceVersionId")
         if running != outputs.source_version_id:

@@ -7,9 +7,8 @@ path) the app sees `/...`; in mode `keep` it sees `/apps/<id>/...`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
@@ -20,6 +19,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 CHUNK = 64 * 1024
+LONGEST_LINE = 64 * 1024
+# Shorter than that of any server for apps: a request never meets a connection that its server is just closing.
+KEEP_ALIVE = 4.0
 HOP_BY_HOP = {
     "connection",
     "keep-alive",
@@ -70,11 +72,21 @@ def session() -> aiohttp.ClientSession:
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, connect=10),
-        connector=aiohttp.TCPConnector(limit=0, force_close=False),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        max_line_size=64 * 1024,
-        max_field_size=64 * 1024,
+        max_line_size=LONGEST_LINE,
+        max_field_size=LONGEST_LINE,
     )
+
+
+class _Verbatim(web.StreamResponse):
+    """An answer that carries the app's headers and none of aiohttp's own."""
+
+    async def _prepare_headers(self) -> None:
+        own = [name for name in ("Content-Type", "Server") if name in self.headers]
+        await super()._prepare_headers()
+        for name in {"Content-Type", "Server"} - set(own):
+            self.headers.popall(name, None)
 
 
 async def forward(
@@ -83,13 +95,15 @@ async def forward(
     client: aiohttp.ClientSession,
     *,
     headers: Mapping[str, str] | None = None,
+    drop: Collection[str] = (),
 ) -> web.StreamResponse:
     """Pass a request on to the app and its answer back, both as streams; WebSockets too. Redirects are not followed.
 
-    `headers` are added to what the app gets. An app that does not answer gives 502.
+    Headers named in `drop` (in lower case) do not reach the app, then `headers` are added. An app that does not answer
+    gives 502.
     """
     url = f"http://{target.host}:{target.port}{target.upstream_path(request.raw_path)}"
-    sent = _request_headers(request, target, headers or {})
+    sent = _request_headers(request, target, headers or {}, drop)
     if request.headers.get("Upgrade", "").lower() == "websocket":
         return await _websocket(request, url, sent, client)
     has_body = request.body_exists and request.can_read_body
@@ -104,12 +118,11 @@ async def forward(
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         return _bad_gateway(error)
     async with upstream:
-        response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
+        response = _Verbatim(status=upstream.status, reason=upstream.reason)
+        hop_by_hop = HOP_BY_HOP | _named_in_connection(upstream.headers)
         for name, value in upstream.headers.items():
-            if name.lower() not in HOP_BY_HOP:
-                response.headers.add(name, value)
-        if "Content-Length" not in upstream.headers and request.method != "HEAD" and upstream.status not in (204, 304):
-            response.enable_chunked_encoding()
+            if name.lower() not in hop_by_hop:
+                response.headers.add(name, _encodable(value))
         try:
             await response.prepare(request)
             if request.method != "HEAD":
@@ -129,13 +142,24 @@ def _verbatim(url: str) -> URL:
     return URL(url, encoded=True)
 
 
-def _request_headers(request: web.BaseRequest, target: Target, added: Mapping[str, str]) -> CIMultiDict[str]:
-    listed = {word.strip().lower() for word in request.headers.get("Connection", "").split(",")}
+def _named_in_connection(headers: Mapping[str, str]) -> set[str]:
+    """Give the headers that are meant for the next hop only because Connection says so."""
+    return {word.strip().lower() for word in headers.get("Connection", "").split(",")}
+
+
+def _encodable(value: str) -> str:
+    """Make a header of bytes that are not UTF-8 one that can be sent on; they stand for Latin-1."""
+    return "".join(chr(ord(one) - 0xDC00) if "\udc80" <= one <= "\udcff" else one for one in value)
+
+
+def _request_headers(
+    request: web.BaseRequest, target: Target, added: Mapping[str, str], drop: Collection[str]
+) -> CIMultiDict[str]:
+    removed = HOP_BY_HOP | WEBSOCKET_HEADERS | {"expect", *drop} | _named_in_connection(request.headers)
     sent: CIMultiDict[str] = CIMultiDict()
     for name, value in request.headers.items():
-        lower = name.lower()
-        if lower not in HOP_BY_HOP and lower not in listed and lower not in WEBSOCKET_HEADERS and lower != "expect":
-            sent.add(name, value)
+        if name.lower() not in removed:
+            sent.add(name, _encodable(value))
     peer = request.remote or ""
     before = request.headers.get("X-Forwarded-For")
     sent["X-Forwarded-For"] = f"{before}, {peer}" if before else peer
@@ -153,40 +177,59 @@ async def _websocket(
     protocols = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if word.strip()]
     try:
         upstream = await client.ws_connect(
-            _verbatim(url), headers=headers, protocols=protocols, autoping=True, max_msg_size=0, compress=0
+            _verbatim(url), headers=headers, protocols=protocols, autoclose=False, max_msg_size=0, compress=0
         )
     except aiohttp.WSServerHandshakeError as error:
-        return web.Response(status=error.status, text=f"The app refused the WebSocket: {error.message}\n")
+        status = error.status if error.status >= 400 else 502
+        return web.Response(status=status, text=f"The app refused the WebSocket: {error.message} ({error.status})\n")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         return _bad_gateway(error)
     async with upstream:
         visitor = web.WebSocketResponse(
-            protocols=[upstream.protocol] if upstream.protocol else (), max_msg_size=0, compress=False
+            protocols=[upstream.protocol] if upstream.protocol else (),
+            autoclose=False,
+            max_msg_size=0,
+            compress=False,
         )
         await visitor.prepare(request)
-        there = asyncio.create_task(_pump(visitor, upstream))
-        back = asyncio.create_task(_pump(upstream, visitor))
+        ways = [asyncio.create_task(_pump(visitor, upstream)), asyncio.create_task(_pump(upstream, visitor))]
         try:
-            await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            goodbye = done.pop().result()
         finally:
-            for task in (there, back):
-                task.cancel()
-            await asyncio.gather(there, back, return_exceptions=True)
-        code = upstream.close_code or visitor.close_code or 1000
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            await visitor.close(code=code if code not in (1005, 1006) else 1000)
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+        if goodbye is None:
+            # One side has gone without a word, so the other one hears none either.
+            if request.transport is not None:
+                request.transport.abort()
+            return visitor
+        code, reason = goodbye
+        await asyncio.gather(
+            visitor.close(code=code, message=reason), upstream.close(code=code, message=reason), return_exceptions=True
+        )
         return visitor
 
 
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
-async def _pump(source: Socket, sink: Socket) -> None:
-    async for message in source:
-        if message.type is aiohttp.WSMsgType.TEXT:
-            await sink.send_str(message.data)
-        elif message.type is aiohttp.WSMsgType.BINARY:
-            await sink.send_bytes(message.data)
+async def _pump(source: Socket, sink: Socket) -> tuple[int, bytes] | None:
+    """Pass messages on until one side closes; give its code and reason, None when it broke off."""
+    while True:
+        message = await source.receive()
+        try:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                await sink.send_str(message.data)
+            elif message.type is aiohttp.WSMsgType.BINARY:
+                await sink.send_bytes(message.data)
+            elif message.type is aiohttp.WSMsgType.CLOSE:
+                return message.data or aiohttp.WSCloseCode.OK, (message.extra or "").encode()
+            else:
+                return None
+        except ConnectionError:
+            return None
 
 
 def _bad_gateway(error: BaseException) -> web.Response:
@@ -245,7 +288,14 @@ class Front:
             async def handle(request: web.BaseRequest) -> web.StreamResponse:
                 return await self._answer(request, client)
 
-            server = web.Server(handle, access_log=None)
+            server = web.Server(
+                handle,
+                access_log=None,
+                handler_cancellation=True,
+                auto_decompress=False,
+                max_line_size=LONGEST_LINE,
+                max_field_size=LONGEST_LINE,
+            )
             runner = web.ServerRunner(server, shutdown_timeout=0.2)
             await runner.setup()
             try:
@@ -268,4 +318,6 @@ class Front:
                 self.outside.append(f"{request.method} {raw_path}")
             text = "This is DataRobot, not the app: the path lies outside the app's prefix.\n"
             return web.Response(status=404, text=text, headers={OUTSIDE_HEADER: "1"})
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return await forward(request, self.target, client)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import re
 import shlex
 import tarfile
 import time
@@ -31,6 +30,7 @@ from toolkit.baseimage import BaseImage, BaseImageOptions
 from toolkit.bundles import Bundle
 from toolkit.engine import LABEL
 from toolkit.errors import ConfigurationError, SmokeFailed
+from toolkit.settings import SECRET_NAME
 from toolkit.source import SourceFile
 
 RECIPE = "2"  # part of both digests: raise it when the way of building changes
@@ -42,7 +42,6 @@ PLACEHOLDER = "placeholder-of-"
 LOG_LABEL = f"{LABEL}.build-log"
 KEPT_LOG = 64 * 1024
 PROXY_KEYS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
-SECRET_KEY = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 
 OnLine = Callable[[str], None]
 
@@ -183,7 +182,7 @@ def mask(content: bytes) -> bytes:
     values = dotenv_values(stream=io.StringIO(content.decode("utf-8", "replace")), interpolate=False)
     lines = []
     for key, value in values.items():
-        shown = PLACEHOLDER + key if SECRET_KEY.search(key) else (value or "")
+        shown = PLACEHOLDER + key if SECRET_NAME.search(key) else (value or "")
         lines.append(f"{key}={shlex.quote(shown)}\n")
     return "".join(lines).encode()
 

@@ -28,6 +28,33 @@ HOST = re.compile(r"\w([\w-]*\w)?(\.\w([\w-]*\w)?)*\.?")
 ENDPOINT_EXAMPLE = "https://app.datarobot.com/api/v2"
 PLACEHOLDER = re.compile(r"^your[_-]|^<.*>$|^x{6,}$|changeme|actual_token|token_here", re.IGNORECASE)
 APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+# Names that bash or dash keep for themselves: a line in `.env` would fail there, or be lost without a word.
+SHELLS_OWN = frozenset(
+    [
+        "UID",
+        "EUID",
+        "PPID",
+        "BASHOPTS",
+        "SHELLOPTS",
+        "BASHPID",
+        "RANDOM",
+        "SRANDOM",
+        "OPTIND",
+        "HISTCMD",
+        "SECONDS",
+        "LINENO",
+        "GROUPS",
+        "FUNCNAME",
+        "DIRSTACK",
+        "EPOCHSECONDS",
+        "EPOCHREALTIME",
+        "PIPESTATUS",
+        "_",
+        "SHLVL",
+        "COMP_WORDBREAKS",
+    ]
+)
+SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ALWAYS_THERE = {"DATAROBOT_API_TOKEN", "DATAROBOT_ENDPOINT"}
 SHORTEST_SECRET = 8
@@ -139,6 +166,12 @@ class Settings:
         """Where everything local is kept: caches, reports, state, the local platform."""
         return self.root / ".toolkit"
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """All secrets that are known here: none of them may be in a file that ships."""
+        named = [Secret(value) for key, value in self.app_env.items() if SECRET_NAME.search(key)]
+        return tuple(secret for secret in (self.token, self.access_token, self.passphrase, *named) if secret)
+
 
 def load(
     environ: Mapping[str, str],
@@ -184,6 +217,8 @@ def load(
         if not ENV_KEY.fullmatch(name):
             shown = f"{name.split('=')[0]}=…" if "=" in name else name
             problems.append(f"APP_ENV_KEYS: {shown!r} is not the name of a variable. Expected: names, without values.")
+        elif name in SHELLS_OWN or name.startswith("BASH_"):
+            problems.append(f"APP_ENV_KEYS: {name} is a variable of the shell's own. Use another name.")
         elif name.startswith("PULUMI_"):
             problems.append(f"APP_ENV_KEYS: {name}: what begins with PULUMI_ never gets into the app. Take it out.")
         elif value is None:
@@ -224,6 +259,12 @@ def load(
             f"{count} wrong.", hint="Correct .env (or the environment, which beats it).", details=tuple(problems)
         )
     return found
+
+
+def stack_of(environ: Mapping[str, str], dotenv: Path) -> str:
+    """Give the stack that PULUMI_STACK names, in the environment or else in `.env`; empty when neither does."""
+    file = _read(dotenv, []) if dotenv.is_file() else {}
+    return environ.get("PULUMI_STACK") or file.get("PULUMI_STACK") or ""
 
 
 def require_platform(settings: Settings) -> None:

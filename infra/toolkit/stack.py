@@ -7,13 +7,16 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from toolkit import stackconfig
 from toolkit.errors import Cancelled, ConfigurationError, DeploymentFailed, StackLocked, ToolMissing
+from toolkit.settings import SHORTEST_SECRET
 from toolkit.stackconfig import StackInputs, StackOutputs
 from toolkit.tools import Plugin, Tool
 
@@ -22,7 +25,17 @@ Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 Decide = Callable[[Mapping[str, int]], bool]
 CHANGING = ("create", "update", "replace", "delete")
-CANCEL_GRACE = 20.0
+CANCEL_GRACE, KILL_GRACE = 20.0, 5.0
+# What the settings decide; whatever the shell says about these is already in the settings.
+DECIDED = {
+    "PULUMI_ACCESS_TOKEN",
+    "PULUMI_BACKEND_URL",
+    "PULUMI_CONFIG",
+    "PULUMI_CONFIG_PASSPHRASE",
+    "PULUMI_CONFIG_PASSPHRASE_FILE",
+    "PULUMI_STACK",
+}
+SHOWN_NOWHERE = ("DATAROBOT_API_TOKEN", "PULUMI_ACCESS_TOKEN")
 
 
 def _silent(_event: Event) -> None:
@@ -93,6 +106,7 @@ def run(
         "pulumi_root": str(_pulumi_root(driver)),
         "inputs": stackconfig.to_json(inputs) if inputs else None,
     }
+    secrets = [value for name in SHOWN_NOWHERE if len(value := driver.environ.get(name, "")) >= SHORTEST_SECRET]
     events: list[Event] = []
     with _child(driver) as child:
         assert child.stdout is not None
@@ -100,30 +114,28 @@ def run(
         try:
             _send(child, json.dumps(request))
             for line in child.stdout:
-                event = _parse(line)
+                event = _parse(_without(secrets, line))
                 events.append(event)
                 on_event(event)
-                if event.get("event") == "preview":
-                    _send(child, "go" if decide(event["changes"]) else "stop")
+                if event["event"] == "preview":
+                    _send(child, "go" if decide(event.get("changes", {})) else "stop")
         except BaseException as error:
-            _end(child)
+            in_order = _end(child)
             if isinstance(error, KeyboardInterrupt):
-                raise Cancelled(
-                    f"{action} was cancelled; Pulumi has finished or undone its current step.",
-                    hint="Run the same command again: it goes on from what is there.",
-                ) from None
+                raise _cancelled(action, in_order) from None
             raise
         child.wait()
-    last = events[-1] if events else {}
+    last = next((event for event in reversed(events) if event["event"] in {"result", "error"}), {})
     if last.get("event") == "result":
         return StackResult(
             last.get("changes", {}),
             stackconfig.outputs_from(last.get("outputs", {})),
             tuple(last.get("resources", ())),
             bool(last.get("stopped")),
-            tuple(events[:-1]),
+            tuple(event for event in events if event is not last),
         )
-    raise _error(driver, action, last, events, stderr())
+    said = str(last.get("text", "")) or _without(secrets, stderr()) or _ending(child.returncode)
+    raise _error(driver, action, last, events, said)
 
 
 def environment(
@@ -151,7 +163,10 @@ def environment(
     child = {
         key: value
         for key, value in parent.items()
-        if key in kept or key in proxies or key.startswith(prefixes) or key.endswith("_CA_CERTS")
+        if key in kept
+        or key in proxies
+        or key.endswith("_CA_CERTS")
+        or (key.startswith(prefixes) and key not in DECIDED)
     }
     folders = [str(plugin.folder)] if plugin.folder else []
     child["PATH"] = os.pathsep.join([*folders, str(pulumi.path.parent), parent.get("PATH", os.defpath)])
@@ -191,7 +206,8 @@ def _child(driver: Driver) -> subprocess.Popen[str]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             start_new_session=True,
         )
     except OSError as error:
@@ -227,34 +243,97 @@ def _collect(child: subprocess.Popen[str]) -> Callable[[], str]:
     return collected
 
 
-def _end(child: subprocess.Popen[str]) -> None:
-    """Interrupt the child's whole process group (the CLI then finishes its step and unlocks), kill it in the end."""
-    for number, patience in ((signal.SIGINT, CANCEL_GRACE), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+def _end(child: subprocess.Popen[str]) -> bool:
+    """Interrupt the child's whole process group (the CLI then finishes its step and unlocks), kill it in the end.
+
+    Gives whether it ended in order. Another Ctrl-C goes on to the next, harder signal.
+    """
+    assert child.stdout is not None
+    # Nobody reads the events any more; a full pipe would keep the child from ending.
+    threading.Thread(target=_drain, args=(child.stdout,), daemon=True).start()
+    for number, patience in ((signal.SIGINT, CANCEL_GRACE), (signal.SIGTERM, KILL_GRACE), (signal.SIGKILL, KILL_GRACE)):
         try:
             os.killpg(child.pid, number)
-            child.wait(patience)
+            if _ended(child, patience):
+                return number == signal.SIGINT
         except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
+            return number == signal.SIGINT
+        except KeyboardInterrupt:
             continue
-        return
+    return False
+
+
+def _drain(stream: Iterable[str]) -> None:
+    with suppress(ValueError):  # closed meanwhile
+        for _ in stream:
+            pass
+
+
+def _ended(child: subprocess.Popen[str], patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while child.poll() is None or _group_lives(child.pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _group_lives(group: int) -> bool:
+    """Whether a process of the group still runs. The dead whom nobody has collected yet do not count."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    if not Path("/proc/self/stat").exists():
+        return True
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _parent, its_group = path.read_text(errors="replace").rpartition(") ")[2].split()[:3]
+            if its_group == str(group) and state not in {"Z", "X"}:
+                return True
+    return False
+
+
+def _cancelled(action: Action, in_order: bool) -> Cancelled:
+    if in_order:
+        return Cancelled(
+            f"{action} was cancelled; Pulumi has finished or undone its current step.",
+            hint="Run the same command again: it goes on from what is there.",
+        )
+    return Cancelled(
+        f"{action} was cancelled; Pulumi did not end by itself and was killed.",
+        hint="Run the same command again. When it says that the stack is locked: docs/troubleshooting.md, 'locked'.",
+    )
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"The deploy environment's Python was ended by {signal.Signals(-code).name} without a word."
+    return f"The deploy environment's Python ended with exit code {code} and without a result."
+
+
+def _without(secrets: Iterable[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "****")
+    return text
 
 
 def _parse(line: str) -> Event:
     try:
         event = json.loads(line)
     except ValueError:
-        return {"event": "output", "text": line.rstrip()}
-    return event if isinstance(event, dict) else {"event": "output", "text": line.rstrip()}
+        event = None
+    if isinstance(event, dict) and isinstance(event.get("event"), str):
+        return event
+    return {"event": "output", "text": line.rstrip()}
 
 
-def _error(driver: Driver, action: Action, last: Event, events: list[Event], stderr: str) -> Exception:
-    text = str(last.get("text", "")) or stderr
+def _error(driver: Driver, action: Action, last: Event, events: list[Event], text: str) -> Exception:
     diagnostics = tuple(
         line
         for event in events
-        if event.get("event") == "diagnostic" and event["severity"] == "error"
-        for line in str(event["text"]).strip().splitlines()
+        if event["event"] == "diagnostic" and event.get("severity") == "error"
+        for line in str(event.get("text", "")).strip().splitlines()
     )
     if last.get("kind") == "no-stack":
         return StackMissing(
@@ -267,7 +346,10 @@ def _error(driver: Driver, action: Action, last: Event, events: list[Event], std
             details=_tail(text),
         )
     if last.get("kind") == "version":
-        return ToolMissing(text.splitlines()[0], hint="Update Pulumi, or remove it from PATH.")
+        return ToolMissing(
+            text.strip().splitlines()[0] if text.strip() else "This Pulumi is too old.",
+            hint="Update Pulumi, or remove it from PATH.",
+        )
     if "incorrect passphrase" in text:
         return ConfigurationError(
             f"The passphrase does not fit the state of the stack {driver.stack!r}.",

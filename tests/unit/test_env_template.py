@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -14,19 +16,29 @@ def template(root: Path) -> Path:
     return root / ".env.template"
 
 
+def shown(template: Path) -> dict[str, str | None]:
+    """Every key, also those whose line shows a default behind a #."""
+    text = re.sub(r"^#(?=[A-Z_]+=)", "", template.read_text(), flags=re.MULTILINE)
+    return dotenv_values(stream=StringIO(text), interpolate=False)
+
+
 def test_template_lists_every_key_in_order_with_its_default(template: Path) -> None:
-    assert list(dotenv_values(template, interpolate=False).items()) == [(key.name, key.default) for key in KEYS]
+    assert list(shown(template).items()) == [(key.name, key.default) for key in KEYS]
+
+
+def test_defaults_are_shown_and_not_set_so_that_a_stack_file_still_counts(template: Path) -> None:
+    assert set(dotenv_values(template, interpolate=False).values()) == {""}
 
 
 def test_secrets_have_no_default(template: Path) -> None:
-    values = dotenv_values(template, interpolate=False)
+    values = shown(template)
     assert {values[key.name] for key in KEYS if key.secret} == {""}
 
 
 def test_each_key_stands_below_its_comment(template: Path) -> None:
     lines = template.read_text().splitlines()
     for key in KEYS:
-        place = lines.index(f"{key.name}={key.default}")
+        place = lines.index(f"{'#' if key.default else ''}{key.name}={key.default}")
         comment: list[str] = []
         while place > 0 and lines[place - 1].startswith("#"):
             place -= 1

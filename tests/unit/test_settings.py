@@ -476,3 +476,25 @@ def test_another_stack_needs_token_and_endpoint() -> None:
     with pytest.raises(ConfigurationError) as caught:
         require_platform(read({"DATAROBOT_API_TOKEN": TOKEN}))
     assert [line.split()[0] for line in caught.value.details] == ["DATAROBOT_ENDPOINT"]
+
+
+@pytest.mark.parametrize("name", ["UID", "RANDOM", "SECONDS", "BASH_ENV"])
+def test_names_that_a_shell_keeps_for_itself_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load({"APP_ENV_KEYS": name, name: "1"}, None, stack="local", root=tmp_path)
+    assert caught.value.details == (f"APP_ENV_KEYS: {name} is a variable of the shell's own. Use another name.",)
+
+
+def test_the_stack_is_named_by_the_environment_or_else_by_dotenv(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    assert stack_of({}, dotenv) == ""
+    dotenv.write_text("PULUMI_STACK=staging\n")
+    assert stack_of({}, dotenv) == "staging"
+    assert stack_of({"PULUMI_STACK": "prod"}, dotenv) == "prod"
+
+
+def test_known_secrets_include_what_the_app_is_given_under_such_a_name(tmp_path: Path) -> None:
+    environ = {"APP_ENV_KEYS": "MY_PASSWORD,COLOUR", "MY_PASSWORD": "hunter2-hunter2", "COLOUR": "green"}
+    assert [secret.reveal() for secret in load(environ, None, stack="local", root=tmp_path).secrets] == [
+        "hunter2-hunter2"
+    ]
