@@ -18,7 +18,10 @@ OVERLAP = 8 * 1024
 ENOUGH = 100
 SHORTEST_KNOWN, SHORTEST_ENCODED = 8, 16
 LOCK_FILES = {"bun.lock", "package-lock.json", "yarn.lock", "pnpm-lock.yaml"}
-KEY_FILES = re.compile(r"(^|/)(id_(rsa|dsa|ecdsa|ed25519)|[^/]+\.(p12|pfx|keystore|jks))$")
+KEY_FILES = re.compile(
+    r"(^|/)(id_(rsa|dsa|ecdsa|ed25519)|[^/]+\.(p12|pfx|keystore|jks)|\.netrc|\.pgpass|\.git-credentials)$"
+)
+KNOWN = "the value of a token from the settings"
 VALUE = rb"[A-Za-z0-9+/_-]{32,4096}+={0,2}"
 NAMED = re.compile(
     rb"(?:token|secret|passw(?:or)?d|api[-_]?key|access[-_]?key|bearer)[\w.-]{0,60}[\"'\]]{0,2}[ \t]*"
@@ -58,6 +61,12 @@ RULES = (
         re.compile(PEM + rb"(?:\\[nr]|\s){1,9}(?=[A-Za-z0-9+/])|^[ \t]{0,40}" + PEM + rb"\s*$", re.MULTILINE),
         (b"PRIVATE KEY",),
     ),
+    Rule(
+        "a DataRobot API key",  # the base64 of an id of 24 hexadecimal digits, a colon, and the rest
+        re.compile(rb"[MNOYZ][A-Za-z0-9+/]{3}(?:[MNOYZ][A-Za-z0-9+/]{3}){7}O[g-v][A-Za-z0-9+/]{10,4096}+"),
+        (b"O",),
+        in_binaries=False,
+    ),
     Rule("an AWS access key", re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), (b"AKIA", b"ASIA")),
     Rule(
         "a JSON web token",
@@ -69,6 +78,10 @@ RULES = (
         re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{30,})"),
         (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_"),
     ),
+    Rule("a GitLab token", re.compile(rb"\bglpat-[A-Za-z0-9_-]{20,}"), (b"glpat-",)),
+    Rule("a Slack token", re.compile(rb"\bxox[abeoprs]-(?=[A-Za-z-]*[0-9])[A-Za-z0-9-]{20,}"), (b"xox",)),
+    Rule("a Stripe key", re.compile(rb"\b[sr]k_live_[A-Za-z0-9]{16,}"), (b"k_live_",)),
+    Rule("an npm token", re.compile(rb"\bnpm_[A-Za-z0-9]{36}\b"), (b"npm_",)),
     Rule("a Pulumi token", re.compile(rb"\bpul-[0-9a-f]{40}\b"), (b"pul-",)),
     Rule(
         "a registry token",
@@ -108,18 +121,19 @@ class Leak:
         return f"{self.path}:{self.line}: {self.rule}" if self.line else f"{self.path}: {self.rule}"
 
 
-def find(path: str, local: Path, known: Iterable[Secret] = ()) -> Iterator[Leak]:
+def find(path: str, local: Path, known: Iterable[Secret] = (), *, allowed: bool = False) -> Iterator[Leak]:
     """Give the secrets in one file. `known` are values that must not be there in any form, also in base64.
 
-    A line with the comment `toolkit: allow-secret` is passed over; after a hundred findings it is enough. Reads
-    block by block, so memory stays bounded.
+    A line with the comment `toolkit: allow-secret` is passed over, and so is the whole file when it is `allowed`: not
+    for known values, which are no false alarms. After a hundred findings it is enough. Reads block by block, so memory
+    stays bounded.
     """
-    if KEY_FILES.search(path):
+    if KEY_FILES.search(path) and not allowed:
         yield Leak(path, 0, "a key file")
         return
     forms = tuple(form for secret in known for form in _forms(secret))
     is_lock = path.rsplit("/", 1)[-1] in LOCK_FILES
-    rules: tuple[Rule, ...] = () if is_lock else RULES
+    rules: tuple[Rule, ...] = () if is_lock or allowed else RULES
     found: dict[int, str] = {}
     with local.open("rb") as stream:
         for first_line, block in _blocks(stream):
@@ -128,7 +142,7 @@ def find(path: str, local: Path, known: Iterable[Secret] = ()) -> Iterator[Leak]
             for place, name in _places(block, forms, rules):
                 if len(found) >= ENOUGH:
                     break
-                if not _allowed(block, place):
+                if name == KNOWN or not _allowed(block, place):
                     found.setdefault(first_line + block.count(b"\n", 0, place), name)
     for number in sorted(found):
         yield Leak(path, number, found[number])
@@ -138,7 +152,7 @@ def _places(block: bytes, forms: Iterable[bytes], rules: Iterable[Rule]) -> Iter
     for form in forms:
         place = block.find(form)
         while place >= 0:
-            yield place, "the value of a token from the settings"
+            yield place, KNOWN
             place = block.find(form, place + len(form))
     for rule in rules:
         if any(mark in block for mark in rule.marks):
@@ -177,6 +191,7 @@ def _forms(secret: Secret) -> Iterator[bytes]:
     yield value
     if (escaped := quote(value, safe="").encode()) != value:
         yield escaped
+    yield value.decode(errors="replace").encode("utf-16-le")  # what some editors of Windows save
     if len(value) < SHORTEST_ENCODED:
         return
     for shift in range(3):  # base64 of the value at each of the three positions it can have in a longer text

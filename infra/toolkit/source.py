@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import shutil
-import stat
 import tempfile
-import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from pathspec import GitIgnoreSpec
 
 from toolkit import leaks
 from toolkit.errors import ConfigurationError
 from toolkit.runtime_env import NAME as RUNTIME_ENV
 from toolkit.runtime_env import RuntimeEnv
+from toolkit.selection import EXCLUDED, IGNORE_FILE, LeftOut, Selection, read_ignore_file, select
 from toolkit.settings import Secret
 
-EXCLUDED = (
-    ".venv",
-    "node_modules",
-    ".git",
-    ".github",
-    ".vscode",
-    ".idea",
-    "dist",
-    "reference",
-    "uploads",
-    "coverage",
-    ".pytest_cache",
-    "__pycache__",
-)
-OWN_FOLDER = ".toolkit"
-IGNORE_FILE = ".deployignore"
 HOOKS = ("build-app.sh", "start-app.sh")
+SHEBANG = re.compile(rb"#![ \t]*/")
+BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -47,14 +32,6 @@ class SourceFile:
     path: str
     mode: int
     local: Path
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file or folder that does not ship, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -74,197 +51,205 @@ def stage(
     """Copy what ships of the folder `app` to `target`, which is replaced in one step.
 
     Raises ConfigurationError whose details name every problem with file and line: missing hooks, Windows line ends,
-    links that leave the folder, special files, odd names, secrets.
+    links that leave the folder, special files, odd names, secrets. `target` is then left as it was.
     """
     if not app.is_dir():
         raise ConfigurationError(
             f"There is no folder {app}.", hint="Name the app's folder with APP_DIR in .env, or with --app."
         )
-    _require_outside(target, app)
-    problems: list[str] = []
-    left_out: list[LeftOut] = []
-    found = dict(_select(app, _ignored(app), left_out, problems))
-    if not found and not problems:
-        raise ConfigurationError(
-            f"Nothing in {app} would ship.", hint="The app needs start-app.sh and build-app.sh; see `invoke stage`."
-        )
-    problems += _hook_problems(app, found)
+    ignored = read_ignore_file(app / IGNORE_FILE)
     secrets = tuple(known_secrets)
-    for path, local in found.items():
-        problems += (str(leak) for leak in leaks.find(path, local, secrets))
-    if problems:
-        count = "One problem keeps" if len(problems) == 1 else f"{len(problems)} problems keep"
-        raise ConfigurationError(
-            f"{count} {app.name} from shipping.",
-            hint=f"Correct them, or list files that need not ship in {app.name}/{IGNORE_FILE}.",
-            details=tuple(problems),
-        )
-    files = _copy(found, target, runtime_env)
-    return StagedSource(target, files, tuple(left_out), digest(files), sum(file.local.stat().st_size for file in files))
+    selection = select(app, ignored, never=target)
+    if not selection.files and not selection.problems:
+        raise _nothing_ships(app, selection)
+    problems = list(selection.problems)
+    with _draft_of(target) as draft:
+        copies = _copy(selection.files, draft, problems)
+        problems += _hook_problems(selection, copies, draft)
+        for path in copies:  # the very bytes that ship are looked through
+            found = leaks.find(path, draft / path, secrets, allowed=ignored.allows_secrets(path))
+            problems += (str(leak) for leak in found)
+        if problems:
+            raise _refusal(app, problems)
+        if runtime_env is not None and runtime_env.content is not None:
+            copies[RUNTIME_ENV] = _write_runtime_env(draft / RUNTIME_ENV, runtime_env.content)
+        _put_in_place(draft, target)
+    names = sorted(copies)
+    return StagedSource(
+        root=target,
+        files=tuple(SourceFile(name, copies[name].mode, target / name) for name in names),
+        left_out=selection.left_out,
+        digest=_digest((name, copies[name].mode, copies[name].sha256) for name in names),
+        total_bytes=sum(copy.size for copy in copies.values()),
+    )
 
 
 def digest(files: Iterable[SourceFile]) -> str:
-    """Give the SHA-256 over names, modes and bytes; names carry their length, so none runs into the next."""
+    """Give the SHA-256 over names, modes and bytes of files, in whatever order they come."""
+
+    def content(path: Path) -> bytes:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+
+    return _digest((file.path, file.mode, content(file.local)) for file in sorted(files, key=lambda file: file.path))
+
+
+def _digest(entries: Iterable[tuple[str, int, bytes]]) -> str:
+    """Names carry their length, so that none runs into what follows it; the rest has a fixed length."""
     whole = hashlib.sha256()
-    for file in sorted(files, key=lambda file: file.path):
-        with file.local.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").digest()
-        name = file.path.encode()
-        whole.update(len(name).to_bytes(4, "big") + name + file.mode.to_bytes(4, "big") + content)
+    for path, mode, sha256 in entries:
+        name = path.encode()
+        whole.update(len(name).to_bytes(4, "big") + name + mode.to_bytes(4, "big") + sha256)
     return whole.hexdigest()
 
 
-def _require_outside(target: Path, app: Path) -> None:
-    """Refuse to stage into what ships: the next run would ship the copy too."""
-    where = Path(os.path.realpath(target))
-    inside = app.resolve()
-    if where.is_relative_to(inside) and not _never_ships(where.relative_to(inside)):
-        raise ConfigurationError(f"{target} lies inside {app}.", hint="Stage into a folder outside the app.")
+@dataclass(frozen=True)
+class _Copy:
+    mode: int
+    size: int
+    sha256: bytes
 
 
-def _ignored(app: Path) -> tuple[GitIgnoreSpec, list[str]]:
-    path = app / IGNORE_FILE
-    try:
-        text = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
-        lines = [line or "#" for line in text.splitlines()]  # the library does not count empty lines
-        return GitIgnoreSpec.from_lines(lines), lines
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is not UTF-8.", hint="Save it in the encoding UTF-8.") from None
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{path} has a pattern that cannot be read: {error}", hint="It is written like a .gitignore."
-        ) from error
-
-
-def _select(
-    app: Path, ignored: tuple[GitIgnoreSpec, list[str]], left_out: list[LeftOut], problems: list[str]
-) -> Iterator[tuple[str, Path]]:
-    """Walk the folder, links followed as long as they stay inside; give name and file of what ships."""
-    spec, lines = ignored
-    inside = app.resolve()
-    pending = [(app, "", frozenset({inside}))]
-    while pending:
-        folder, prefix, above = pending.pop()
+def _copy(files: Mapping[str, Path], draft: Path, problems: list[str]) -> dict[str, _Copy]:
+    copies: dict[str, _Copy] = {}
+    folders = {""}
+    for path, local in files.items():
+        folder = path.rpartition("/")[0]
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            stream = local.open("rb", buffering=0)
         except OSError as error:
-            problems.append(f"{prefix or '.'}: cannot be read ({error.strerror})")
+            problems.append(f"{path}: cannot be read ({error.strerror})")
             continue
-        for entry in entries:
-            path = prefix + entry.name
-            if reason := _exclusion(path, entry, spec, lines):
-                left_out.append(LeftOut(path, reason))
-                continue
-            if problem := _name_problem(path):
-                problems.append(problem)
-                continue
-            real = Path(os.path.realpath(entry.path))
-            if entry.is_symlink() and not real.is_relative_to(inside):
-                problems.append(f"{path}: a link that leaves the app's folder")
-            elif entry.is_symlink() and _never_ships(real.relative_to(inside)):
-                problems.append(f"{path}: a link to {real.relative_to(inside).as_posix()}, which never ships")
-            elif not real.exists():
-                problems.append(f"{path}: a link to nothing")
-            elif real.is_dir():
-                if real in above:
-                    problems.append(f"{path}: a link to a folder that it lies in")
-                else:
-                    pending.append((Path(entry.path), path + "/", above | {real}))
-            elif not stat.S_ISREG(real.stat().st_mode):
-                problems.append(f"{path}: neither a file nor a folder")
-            elif not os.access(real, os.R_OK):
-                problems.append(f"{path}: cannot be read (permission denied)")
-            else:
-                yield path, real
+        with stream, _writing(draft):
+            if folder not in folders:
+                (draft / folder).mkdir(parents=True, exist_ok=True)
+                folders.add(folder)
+            with (draft / path).open("xb", buffering=0) as copy:
+                mode = 0o755 if os.fstat(stream.fileno()).st_mode & 0o100 else 0o644
+                sha256, size = hashlib.sha256(), 0
+                while block := stream.read(BLOCK):
+                    sha256.update(block)
+                    size += len(block)
+                    while block:  # a nearly full disk takes only a part of it
+                        block = block[copy.write(block) :]
+                os.fchmod(copy.fileno(), mode)
+        copies[path] = _Copy(mode, size, sha256.digest())
+    return copies
 
 
-def _exclusion(path: str, entry: os.DirEntry[str], spec: GitIgnoreSpec, lines: list[str]) -> str:
-    """Give why an entry does not ship; empty when it does."""
-    if entry.name in EXCLUDED:
-        return f"never ships: {entry.name}"
-    if entry.name == OWN_FOLDER:
-        return "never ships: this tool's own files"
-    if entry.name == RUNTIME_ENV:
-        return "never ships: the .env for the platform is generated (RUNTIME_ENV)"
-    if path == IGNORE_FILE:
-        return "says what does not ship"
-    result = spec.check_file(path + "/" if Path(entry.path).is_dir() else path)
-    if result.include and result.index is not None:
-        return f"{IGNORE_FILE} line {result.index + 1}: {lines[result.index].strip()}"
-    return ""
+def _write_runtime_env(path: Path, content: bytes) -> _Copy:
+    """Write the app's `.env`, which this user alone may read; on the platform it is a file like any other."""
+    with _writing(path.parent):
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+    return _Copy(0o644, len(content), hashlib.sha256(content).digest())
 
 
-def _never_ships(path: Path) -> bool:
-    return bool({*EXCLUDED, OWN_FOLDER, RUNTIME_ENV} & set(path.parts))
-
-
-def _name_problem(path: str) -> str:
-    shown = path.encode("utf-8", "backslashreplace").decode()
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return f"{shown}: the name is not valid UTF-8"
-    if re.search(r"[\x00-\x1f\x7f\\]", path):
-        return f"{shown!r}: the name has a control character or a backslash"
-    if unicodedata.normalize("NFC", path) != path:
-        return f"{shown}: the name is in a decomposed Unicode form, which other systems write differently"
-    return ""
-
-
-def _hook_problems(app: Path, found: dict[str, Path]) -> Iterator[str]:
+def _hook_problems(selection: Selection, copies: Iterable[str], draft: Path) -> Iterator[str]:
+    left_out = {left.path: left.reason for left in selection.left_out}
     for hook in HOOKS:
-        if hook not in found:
-            lies = "does not ship" if (app / hook).exists() else "is missing"
-            yield f"{hook}: {lies}; the platform needs it at the top of the app's folder"
-    for path, local in found.items():
+        if hook in selection.files or any(problem.startswith(f"{hook}:") for problem in selection.problems):
+            continue
+        nested = [path for path in selection.files if path.endswith(f"/{hook}")]
+        if hook in left_out:
+            yield f"{hook}: does not ship; {left_out[hook]}"
+        elif nested:
+            yield f"{hook}: is not at the top of the app's folder, but in {nested[0]} (is APP_DIR the right folder?)"
+        else:
+            yield f"{hook}: is missing; the platform needs it at the top of the app's folder"
+    for path in copies:
         if not path.endswith(".sh"):
             continue
-        with local.open("rb") as stream:
+        with (draft / path).open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 if line.endswith(b"\r\n"):
                     yield f"{path}:{number}: ends like a Windows line (CRLF); save the file with LF"
                     break
-    start = found.get(HOOKS[1])
-    if start is not None:
-        with start.open("rb") as stream:
-            if not re.match(rb"#! */", stream.read(100)):
-                yield f"{HOOKS[1]}:1: does not begin with '#!/', for example #!/bin/sh"
+            stream.seek(0)
+            if path == HOOKS[1] and not SHEBANG.match(stream.read(200)):
+                yield f"{path}:1: does not begin with '#!/'; its first line must name its shell, for example #!/bin/sh"
 
 
-def _copy(found: dict[str, Path], target: Path, runtime_env: RuntimeEnv | None) -> tuple[SourceFile, ...]:
-    """Copy into a new folder beside `target` and put it in its place, so that a run cut short leaves the old one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+def _nothing_ships(app: Path, selection: Selection) -> ConfigurationError:
+    if not selection.left_out:
+        return ConfigurationError(
+            f"The folder {app} is empty.",
+            hint="It needs start-app.sh, build-app.sh and the app; or name another one with APP_DIR in .env or --app.",
+        )
+    return ConfigurationError(
+        f"Nothing in {app} would ship.",
+        hint=f"Look at {app.name}/{IGNORE_FILE}; these never ship: {' '.join(EXCLUDED)}.",
+        details=tuple(f"{left.path}: {left.reason}" for left in selection.left_out[:20]),
+    )
+
+
+def _refusal(app: Path, problems: list[str]) -> ConfigurationError:
+    count = "One problem keeps" if len(problems) == 1 else f"{len(problems)} problems keep"
+    return ConfigurationError(
+        f"{count} {app.name} from shipping.",
+        hint=f"Correct them, or list what need not ship in {app.name}/{IGNORE_FILE}. Is something no secret after all? "
+        f"Say so on its line (toolkit: allow-secret), or in {IGNORE_FILE}: # toolkit: allow-secret PATTERN",
+        details=tuple(problems),
+    )
+
+
+@contextmanager
+def _draft_of(target: Path) -> Iterator[Path]:
+    """Give a new folder beside `target`, and remove it (and those of runs that were killed) in the end."""
+    with _writing(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f".{target.name}.*.draft"):
+            if not _is_alive(left.name.split(".")[-3]):
+                shutil.rmtree(left, ignore_errors=True)
+        room = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}.", suffix=".draft", dir=target.parent))
     try:
-        files = []
-        for path, local in sorted(found.items()):
-            copy = draft / path
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(local, copy)
-            mode = 0o755 if local.stat().st_mode & 0o100 else 0o644
-            copy.chmod(mode)
-            files.append(SourceFile(path, mode, target / path))
-        if runtime_env is not None and runtime_env.content is not None:
-            copy = draft / RUNTIME_ENV
-            copy.touch(mode=0o600)
-            copy.write_bytes(runtime_env.content)
-            files.append(SourceFile(RUNTIME_ENV, 0o644, target / RUNTIME_ENV))
-        _swap(draft, target)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return tuple(sorted(files, key=lambda file: file.path))
+        draft = room / "new"
+        draft.mkdir()
+        yield draft
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
 
 
-def _swap(draft: Path, target: Path) -> None:
-    """Put the new folder into the place of the old one, which comes back when that fails."""
-    old = draft.with_name(draft.name + ".old")
-    if target.exists():
-        target.replace(old)
+def _is_alive(pid: str) -> bool:
     try:
-        draft.replace(target)
-    except BaseException:
-        if old.exists():
-            old.replace(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _put_in_place(draft: Path, target: Path) -> None:
+    """Swap the draft for what is there, so that a run cut short leaves the old one or the new one, never a mix."""
+    old = draft.with_name("old")
+    with _writing(target.parent):
+        for _ in range(100):  # a run at the same time may be faster, again and again
+            try:
+                draft.rename(target)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+            try:
+                target.rename(old)
+                draft.rename(target)
+                return
+            except OSError:
+                shutil.rmtree(old, ignore_errors=True)
+            except BaseException:
+                if old.exists() and not target.exists():
+                    old.rename(target)
+                raise
+        draft.rename(target)
+
+
+@contextmanager
+def _writing(where: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"The files that ship cannot be copied to {where}: {error.strerror}.",
+            hint="Make room on the disk, or use a checkout that you may write to.",
+        ) from error

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
 from toolkit.front import Front, Target
 
 pytestmark = pytest.mark.browser

@@ -1,4 +1,4 @@
-"""The app that comes with the toolkit, deployed to the local platform and looked at with a browser as a person would."""
+"""The app that comes with the toolkit, deployed to the local platform and looked at with a browser."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
 from tests.stack.checkout import Checkout
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine, pytest.mark.browser]
@@ -53,7 +54,8 @@ def page(browser: Browser, deployed: Checkout) -> Iterator[Page]:
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
     page.on(
-        "response", lambda response: wrong.append(f"{response.status}: {response.url}") if response.status >= 400 else None
+        "response",
+        lambda response: wrong.append(f"{response.status}: {response.url}") if response.status >= 400 else None,
     )
     page.goto(deployed.sign_in_link())
     yield page

@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.apps.bun_apps import BASE
 from toolkit.checks.context import Context, Waited
 from toolkit.container import ContainerState, StopResult
 from toolkit.crawl import CrawlResult, Finding, Problem, Response
 from toolkit.references.model import Kind
 from toolkit.settings import Secret
 from toolkit.source import SourceFile, StagedSource
-
-from tests.apps.bun_apps import BASE
 
 FULL = "Zk9xQ2vT7mLw4RbN8sYd1HcJ5gPa3EuF"
 RESTRICTED = "b6VnX0rMqK2tWj8DzL5yCf9GhS4aUe7P"

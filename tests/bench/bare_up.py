@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from pulumi import automation
+
 from toolkit import stackconfig
 from toolkit.program import declare
 

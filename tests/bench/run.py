@@ -24,10 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
 
+from tests.stack.checkout import Checkout  # noqa: E402
 from toolkit import tools  # noqa: E402
 from toolkit.emulator import control  # noqa: E402
-
-from tests.stack.checkout import Checkout  # noqa: E402
 
 BARE_SMOKE = Path(__file__).parent / "bare_smoke.py"
 BARE_UP = Path(__file__).parent / "bare_up.py"

@@ -1,4 +1,4 @@
-"""A local platform inside the test's own process: the real store, routes and edge over HTTP, and a runner that only notes."""
+"""A local platform inside the test's own process: real store, routes and edge over HTTP, a runner that only notes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 from aiohttp import web
+
 from toolkit.emulator import identity
 from toolkit.emulator.edge import Edge
 from toolkit.emulator.identity import Identity

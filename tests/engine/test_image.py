@@ -10,6 +10,7 @@ from pathlib import Path
 
 import docker
 import pytest
+
 from toolkit import baseimage, bundles, image
 from toolkit.baseimage import BaseImageOptions
 from toolkit.errors import ToolMissing

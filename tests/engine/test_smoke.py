@@ -15,15 +15,15 @@ from typing import Any
 
 import docker
 import pytest
+
+from tests.apps import bun_apps
+from tests.apps.bun_apps import BunApp
 from toolkit import baseimage, bundles, container, image, smoke
 from toolkit import engine as engines
 from toolkit.image import AppImage, EnvironmentImage
 from toolkit.report import SmokeReport
 from toolkit.settings import Secret
 from toolkit.source import SourceFile, StagedSource
-
-from tests.apps import bun_apps
-from tests.apps.bun_apps import BunApp
 
 pytestmark = [
     pytest.mark.engine,

@@ -1,4 +1,4 @@
-"""What a person reads when something is wrong: one message, the next step, the documented exit code, nothing left over."""
+"""What a person reads when something is wrong: one message, the next step, the exit code, and nothing left over."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import docker
 import pytest
+
 from tests.stack.checkout import Checkout, Result
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine]
@@ -238,7 +239,7 @@ def test_ctrl_c_leaves_nothing_behind(
 
 
 def test_a_failed_deployment_says_why_the_platform_refused(checkout: Checkout, app: Path) -> None:
-    """The app passes smoke and fails on the platform: there it meets another APPLICATION_ID each time, and dies of it."""
+    """The app passes smoke and fails on the platform, where it is given its external URL and dies of it."""
     (app / "server.ts").write_text(
         'if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) { console.error("cannot live here"); process.exit(9); }\n'
         + (app / "server.ts").read_text()

@@ -1,4 +1,4 @@
-"""Every kind of change converges in one deployment, with id and URL of the application kept, whatever the provider does.
+"""Every kind of change converges in one deployment, with the application's id and URL kept, in both behaviours.
 
 The provider replaces a source on a change of its inputs (`recorded`, 0.10.43), or updates it (`in-place`).
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.stack.checkout import DOCKERFILE, Checkout
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine]

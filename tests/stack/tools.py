@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from toolkit import tools
 from toolkit.tools import Places
 

@@ -81,7 +81,7 @@ with log.open("a") as stream:
     stream.write("dockerd " + " ".join(sys.argv[1:]) + "\\n")
 print("dockerd says hello", file=sys.stderr, flush=True)
 if ailing.exists():
-    sys.exit("dockerd says: iptables: permission denied")
+    sys.exit("failed to start daemon: iptables: permission denied")
 pathlib.Path({pid!r}).write_text(str(os.getpid()))
 time.sleep({delay})
 pathlib.Path(sock).unlink(missing_ok=True)
@@ -643,6 +643,17 @@ def test_apt_that_fails_is_shown_and_can_be_repeated(machine: Machine) -> None:
     assert "apt-get could not install docker.io" in done.stderr
     (machine.folder / "refuse-apt").unlink()
     assert machine.run("true").returncode == 0
+
+
+def test_apt_that_complains_of_something_else_is_no_obstacle(machine: Machine) -> None:
+    debian(machine)
+    machine.program(
+        "apt-get", (machine.bin / "apt-get").read_text() + 'echo "E: another package is broken"; exit 100\n'
+    )
+    machine.program("iptables", "#!/bin/sh\n", "sbin")
+    done = machine.run("true")
+    assert done.returncode == 0, done.stderr
+    assert "apt-get complains, but what is needed is there" in done.stderr
 
 
 def test_an_installation_that_was_interrupted_is_finished_first(machine: Machine) -> None:

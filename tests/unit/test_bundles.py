@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from toolkit import bundles
 from toolkit.errors import ConfigurationError
 

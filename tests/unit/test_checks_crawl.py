@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.apps.contexts import context, crawled, finding
 from toolkit.checks import crawl
 from toolkit.crawl import Problem
 from toolkit.references.model import Kind
-
-from tests.apps.contexts import context, crawled, finding
 
 
 def test_a_sound_app_passes(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ import base64
 from pathlib import Path
 
 import pytest
+
+from tests.apps.contexts import FULL, RESTRICTED, START, context, crawled
 from toolkit.checks import environment
 from toolkit.crawl import Response
 from toolkit.report import Check
 from toolkit.settings import Secret
-
-from tests.apps.contexts import FULL, RESTRICTED, START, context, crawled
 
 KEY = "DATAROBOT_API_TOKEN"
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from tests.apps.contexts import OK, RUNNING, START, QuietApp, context, crawled, exited, finding
 from toolkit.checks import front
 from toolkit.checks.context import Waited
 from toolkit.crawl import Problem
-
-from tests.apps.contexts import OK, RUNNING, START, QuietApp, context, crawled, exited, finding
 
 
 def test_a_sound_app_passes(tmp_path: Path) -> None:

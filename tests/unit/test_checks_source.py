@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from toolkit.checks import build, source
 
 from tests.apps.contexts import context
+from toolkit.checks import build, source
 
 
 def test_sound_hooks_pass(tmp_path: Path) -> None:

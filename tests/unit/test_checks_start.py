@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from tests.apps.contexts import OK, RUNNING, context, exited
 from toolkit.checks import lifecycle, start
 from toolkit.checks.context import Waited
 from toolkit.container import ContainerState, Listener, StopResult
-
-from tests.apps.contexts import OK, RUNNING, context, exited
 
 BUN = Listener("0.0.0.0", 8080, 7, "bun index.ts", {})
 

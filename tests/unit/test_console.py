@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from toolkit.console import Console, counts
 from toolkit.errors import ConfigurationError, ToolkitError
 from toolkit.report import SmokeReport, failed, passed, skipped, warned

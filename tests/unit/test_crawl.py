@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 
 import pytest
+
 from toolkit.crawl import CrawlResult, HttpFetch, Limits, Problem, Response, crawl, unfit
 from toolkit.references.model import Kind
 

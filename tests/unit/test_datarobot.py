@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+
 from toolkit.datarobot import READ_NOTEBOOKS, READ_USE_CASES, Client, PlatformError
 from toolkit.errors import ConfigurationError, PermissionDenied, TimedOut, ToolkitError
 from toolkit.settings import Secret

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
+
 from toolkit.settings import KEYS, load
 
 

@@ -18,8 +18,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 from multidict import CIMultiDict
-from toolkit.front import OUTSIDE_HEADER, Front, Target
 from yarl import URL
+
+from toolkit.front import OUTSIDE_HEADER, Front, Target
 
 APP_ID = "6650a1b2c3d4e5f601234567"
 PREFIX = f"/custom_applications/{APP_ID}"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from toolkit import leaks
 from toolkit.leaks import Leak
 from toolkit.settings import Secret
@@ -44,6 +45,14 @@ PLANTED = {
     "pem of openssh": ("a private key", f"{DASHES}BEGIN OPENSSH PRIVATE " + f"KEY{DASHES}\nb3Blbn\n"),
     "aws": ("an AWS access key", "aws_id = " + "AKIA" + "IOSFODNN7EXAMPLE"),
     "jwt": ("a JSON web token", "x = '" + "eyJhbGciOiJIUzI1NiJ9" + ".eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmN'"),
+    "datarobot": (
+        "a DataRobot API key",
+        "call(" + "NjVhYmMxMjNkZWY0NTY3ODkwYWJjZGVm" + "OktlZXBUaGlzQXdheUZyb21HaXQ=" + ")",
+    ),
+    "gitlab": ("a GitLab token", "x glpat" + "-a1B2c3D4e5F6g7H8i9J0"),
+    "slack": ("a Slack token", "x xoxb" + "-123456789012-abcdefghijkl"),
+    "stripe": ("a Stripe key", "x sk_li" + "ve_a1B2c3D4e5F6g7H8"),
+    "npm": ("an npm token", "x npm" + "_" + "a1B2c3D4e5F6" * 3),
     "github": ("a GitHub token", "url = https://ghp_" + "a1B2" * 9 + "@github.com"),
     "github, fine": ("a GitHub token", "github_pat_" + "11ABCDEFG0" * 4),
     "pulumi": ("a Pulumi token", "pul-" + "0123456789abcdef" * 2 + "01234567"),
@@ -122,7 +131,9 @@ def test_lock_files_are_full_of_hashes(leaked: Find) -> None:
     assert [leak.line for leak in leaked(line + KNOWN, "bun.lock", (KNOWN,))] == [2]
 
 
-@pytest.mark.parametrize("name", ["id_rsa", "keys/id_ed25519", "certificate.p12", "a/b.pfx", "x.jks", "y.keystore"])
+@pytest.mark.parametrize(
+    "name", ["id_rsa", "keys/id_ed25519", "certificate.p12", ".netrc", "a/b.pfx", "x.jks", "y.keystore"]
+)
 def test_key_files_are_told_by_their_names(leaked: Find, name: str) -> None:
     (leak,) = leaked(b"\0\1\2", name)
     assert str(leak) == f"{name}: a key file"
@@ -195,6 +206,18 @@ def test_lines_are_counted_over_blocks(leaked: Find) -> None:
 
 def test_one_line_gives_one_finding(leaked: Find) -> None:
     assert len(leaked(f"password={HEX}; token={RANDOM}; {KNOWN}", known=(KNOWN,))) == 1
+
+
+def test_a_known_value_is_refused_on_an_allowed_line_and_in_an_allowed_file(tmp_path: Path) -> None:
+    local = tmp_path / "file"
+    local.write_text(f"x = '{KNOWN}' // toolkit: allow-secret\napiKey = '{HEX}'\n")
+    assert [leak.line for leak in leaks.find("a.ts", local, [Secret(KNOWN)])] == [1, 2]
+    assert [leak.line for leak in leaks.find("a.ts", local, [Secret(KNOWN)], allowed=True)] == [1]
+    assert list(leaks.find("id_rsa", local, [], allowed=True)) == []
+
+
+def test_a_known_value_in_two_bytes_a_letter_is_found(leaked: Find) -> None:
+    assert len(leaked(f"TOKEN={KNOWN}\r\n".encode("utf-16"), known=(KNOWN,))) == 1
 
 
 def test_a_line_can_be_allowed(leaked: Find) -> None:

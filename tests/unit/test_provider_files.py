@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from toolkit.emulator import provider_files as files
 
 

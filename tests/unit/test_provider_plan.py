@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from toolkit.emulator.provider_application import CustomApplication
 from toolkit.emulator.provider_credential import ApiTokenCredential
 from toolkit.emulator.provider_environment import ExecutionEnvironment

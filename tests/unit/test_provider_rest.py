@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from toolkit.emulator.provider_files import Upload
-from toolkit.emulator.provider_rest import ApiError, NotFoundError, Platform, Timing, UnauthorizedError, go_json
 
 from tests.stack.recorder import Recorder
+from toolkit.emulator.provider_files import Upload
+from toolkit.emulator.provider_rest import ApiError, NotFoundError, Platform, Timing, UnauthorizedError, go_json
 
 TOKEN = "a-token-that-must-not-be-seen"
 BUSY = {"message": "Too many requests"}

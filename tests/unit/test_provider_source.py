@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from toolkit.emulator.provider_resource import OperationFailed, name_taken
 from toolkit.emulator.provider_rest import ApiError
 from toolkit.emulator.provider_source import _answered_parameters, _typed, go_text, next_label

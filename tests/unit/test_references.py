@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from toolkit.references.css import css_references
 from toolkit.references.html import html_document, srcset
 from toolkit.references.javascript import script_references

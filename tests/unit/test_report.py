@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from toolkit.report import Check, SmokeReport, failed, passed, skipped, warned
 
 CHECKS = (

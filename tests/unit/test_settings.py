@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from toolkit.errors import ConfigurationError
-from toolkit.settings import KEYS, Secret, Settings, load, require_platform
+from toolkit.settings import KEYS, Secret, Settings, load, require_platform, stack_of
 
 TOKEN = "NjZmYWtlMTIzNDU2Nzg5MGFiY2RlZjpQbGVhc2VEb05vdFNob3dNZQ=="
 ENDPOINT = "https://app.datarobot.com/api/v2"

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from toolkit import smoke
-from toolkit.container import ContainerState, Listener
 
 from tests.apps.contexts import RUNNING, exited
+from toolkit import smoke
+from toolkit.container import ContainerState, Listener
 
 
 class FakeApp:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from toolkit import stackconfig
 from toolkit.errors import ConfigurationError
 from toolkit.stackconfig import StackInputs

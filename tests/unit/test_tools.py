@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from toolkit import tools
 from toolkit.errors import ToolMissing
 from toolkit.tools import Places

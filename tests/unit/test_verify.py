@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from toolkit.crawl import Response
 from toolkit.errors import PermissionDenied, VerificationFailed
 from toolkit.settings import Secret

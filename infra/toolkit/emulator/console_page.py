@@ -6,7 +6,8 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from toolkit.emulator.store import Body, NotFound, Store
+from toolkit.emulator.fields import NotFound
+from toolkit.emulator.store import Body, Store
 
 STYLE = """
 :root { color-scheme: light dark; --line: light-dark(#e3e6ea, #303743); --soft: light-dark(#667085, #98a2b3) }

@@ -28,6 +28,9 @@ STOP_PATIENCE = 30.0
 CONTAINER_HOST = "host.docker.internal"
 STATE_FILE, PORT_FILE, LOG_FILE = "emulator.json", "port", "emulator.log"
 
+# Platforms that this process started: they outlive it on purpose, and are reaped here when they end before it.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
 
 class EmulatorFailed(ToolkitError):
     """The local platform did not start."""
@@ -87,7 +90,7 @@ def status(data: Path) -> EmulatorInfo | None:
         response = httpx.get(f"http://127.0.0.1:{state['port']}/__emulator__/health", timeout=5, trust_env=False)
         if response.json().get("pid") != state["pid"]:
             return None
-    except (OSError, ValueError, KeyError, httpx.HTTPError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, httpx.HTTPError, httpx.InvalidURL):
         return None
     who = identity.load(data)
     return EmulatorInfo(
@@ -121,6 +124,7 @@ def reset(data: Path) -> None:
     if found := status(data):
         _post(found, "reset", {})
         return
+    # File contents that nothing refers to any more go at the next start.
     for name in ("emulator.sqlite", "emulator.sqlite-wal", "emulator.sqlite-shm"):
         (data / name).unlink(missing_ok=True)
 
@@ -138,7 +142,9 @@ def sign_in_link(data: Path, url: str) -> str:
     found = status(data)
     if found is None:
         return url
-    path = _post(found, "sign-in-link", {"next": urlsplit(url).path}).json()["path"]
+    parts = urlsplit(url)
+    there = parts.path + (f"?{parts.query}" if parts.query else "")
+    path = _post(found, "sign-in-link", {"next": there}).json()["path"]
     return found.console.rstrip("/") + str(path)
 
 
@@ -157,7 +163,7 @@ def _spawn(data: Path, port: int, environ: Mapping[str, str], mirror: str) -> su
     infra = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "toolkit.emulator.server", "--data", str(data), "--port", str(port)]
     with (data / LOG_FILE).open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, *(["--mirror", mirror] if mirror else [])],
             env={**environ, "PYTHONPATH": str(infra)},
             cwd=data,
@@ -166,18 +172,24 @@ def _spawn(data: Path, port: int, environ: Mapping[str, str], mirror: str) -> su
             stderr=log,
             start_new_session=True,
         )
+    _children[process.pid] = process
+    return process
 
 
 def _choose_port(data: Path, port: int) -> int:
     if port:
+        if not 0 < port < 2**16:
+            raise ConfigurationError(
+                f"{port} is no port.", hint="EMULATOR_PORT is from 1 to 65535, or 0 for a free one."
+            )
         if not _free(port):
             raise ConfigurationError(
                 f"Port {port} for the local platform is taken by another program.",
                 hint="Choose another one with EMULATOR_PORT, or 0 for any free one.",
             )
         return port
-    before = (data / PORT_FILE).read_text().strip() if (data / PORT_FILE).exists() else ""
-    if before.isdigit():
+    before = (data / PORT_FILE).read_text(errors="replace").strip() if (data / PORT_FILE).exists() else ""
+    if before.isascii() and before.isdigit() and 0 < int(before[:9]) < 2**16:
         if _free(int(before)):
             return int(before)
         raise ConfigurationError(
@@ -196,16 +208,14 @@ def _free(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
+        except (OSError, OverflowError):
             return False
     return True
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process still runs; a child of ours that has ended is reaped on the way."""
-    with suppress(ChildProcessError):
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return False
+    if child := _children.get(pid):
+        return child.poll() is None
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

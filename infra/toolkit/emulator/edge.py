@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import html
+import itertools
+import re
 import secrets
 import time
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 import aiohttp
 from aiohttp import web
 
+from toolkit.emulator.fields import Invalid, NotFound
 from toolkit.emulator.identity import Identity, same
-from toolkit.emulator.routes import Routes, bearer, error
+from toolkit.emulator.routes import Routes, bearer, body, error
 from toolkit.emulator.runner import Runner
-from toolkit.emulator.store import NotFound, Store
+from toolkit.emulator.store import Body, Store
 from toolkit.front import Target, forward
 
 COOKIE = "local-datarobot-session"
+SIGN_IN = "/sign-in"
 LINK_SECONDS = 3600.0
 REFRESH_SECONDS = 2
+SHOWN_LINES = 20
+LARGEST_FORM = 64 * 2**10
+KEY_HEADER = "x-datarobot-api-key"
+# The visitor's own credentials are for the platform, and what it says of a visitor cannot come from the visitor.
+NOT_FOR_THE_APP = ("authorization", "cookie", KEY_HEADER, "x-user-id", "x-user-email")
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -37,7 +45,8 @@ input, button {{ font: inherit; padding: .5rem .75rem; border-radius: 8px; borde
   box-sizing: border-box; margin-top: .5rem }}
 button {{ background: #2d5bd1; color: #fff; border: 0; cursor: pointer }}
 pre {{ overflow: auto; font-size: .8rem; background: #8882; padding: .75rem; border-radius: 8px }}
-</style></head><body><main><h1>{title}</h1>{content}<p><small>Local DataRobot (emulator)</small></p></main></body></html>
+</style></head><body><main><h1>{title}</h1>{content}
+<p><small>Local DataRobot (emulator)</small></p></main></body></html>
 """
 
 
@@ -53,40 +62,42 @@ class Edge:
         self._routes = routes
         self._client = client
         self._links: dict[str, float] = {}
+        self._turns = itertools.count()
 
     def add_to(self, app: web.Application) -> None:
         """Register the edge's routes."""
         app.router.add_route("*", "/custom_applications/{id}", self.with_slash)
         app.router.add_route("*", "/custom_applications/{id}/{rest:.*}", self.visit)
-        app.router.add_get("/sign-in", self.sign_in_page)
-        app.router.add_post("/sign-in", self.sign_in)
+        app.router.add_get(SIGN_IN, self.sign_in_page, allow_head=False)
+        app.router.add_post(SIGN_IN, self.sign_in)
         app.router.add_post("/__emulator__/sign-in-link", self.make_link)
 
     # --- Signing in ---------------------------------------------------------------------------------------------------
 
     def signed_in(self, request: web.BaseRequest) -> bool:
         """Whether a browser brings the cookie of a sign-in."""
-        return hmac.compare_digest(request.cookies.get(COOKIE, ""), self._session())
-
-    def _session(self) -> str:
-        return hashlib.sha256(f"session {self._identity.cookie.reveal()}".encode()).hexdigest()
+        return same(request.cookies.get(COOKIE, ""), self._identity.session)
 
     async def make_link(self, request: web.Request) -> web.Response:
         """POST /__emulator__/sign-in-link {next}: a link that signs in once, for an hour; needs the full token."""
-        if self._routes.level(bearer(request)) != "full":
-            return error(401, "Invalid API token.")
+        level = self._routes.level(bearer(request))
+        if level != "full":
+            return error(403 if level else 401, "This needs the full API token of the local platform.")
+        try:
+            target = _local((await body(request)).get("next", "/"))
+        except Invalid as problem:
+            return error(422, problem.message)
         key = secrets.token_urlsafe(24)
         self._links = {old: until for old, until in self._links.items() if until > time.monotonic()}
         self._links[key] = time.monotonic() + LINK_SECONDS
-        target = quote(_local(str((await request.json()).get("next", "/"))), safe="/")
-        return web.json_response({"path": f"/sign-in?key={key}&next={target}"})
+        return web.json_response({"path": f"{SIGN_IN}?key={key}&next={quote(target, safe='/')}"})
 
     async def sign_in_page(self, request: web.Request) -> web.Response:
         """GET /sign-in: with a good key the visitor is in; otherwise a form asks for the token."""
         target = _local(request.query.get("next", "/"))
         until = self._links.pop(request.query.get("key", ""), 0.0)
         if until > time.monotonic():
-            return self._welcome(request, target)
+            return self._welcome(target)
         used = "<p>That link has been used or is too old.</p>" if "key" in request.query else ""
         return page(
             "Sign in",
@@ -98,14 +109,17 @@ class Edge:
 
     async def sign_in(self, request: web.Request) -> web.Response:
         """POST /sign-in: the token that the form asked for."""
+        if (request.content_length or 0) > LARGEST_FORM:
+            return page("Sign in", "<p>That is too much.</p>", 413)
         form = parse_qs((await request.read()).decode("utf-8", "replace"))
         if same(form.get("token", [""])[0].strip(), self._identity.full):
-            return self._welcome(request, _local(form.get("next", ["/"])[0]))
+            return self._welcome(_local(form.get("next", ["/"])[0]))
         return page("Sign in", "<p>This token is not known here.</p><p><a href='/sign-in'>Try again</a></p>", 401)
 
-    def _welcome(self, _request: web.Request, target: str) -> web.Response:
+    def _welcome(self, target: str) -> web.Response:
         response = web.Response(status=303, headers={"Location": target})
-        response.set_cookie(COOKIE, self._session(), path="/", httponly=True, samesite="Lax", max_age=30 * 24 * 3600)
+        session = self._identity.session.reveal()
+        response.set_cookie(COOKIE, session, path="/", httponly=True, samesite="Lax", max_age=30 * 24 * 3600)
         return response
 
     # --- Visiting -----------------------------------------------------------------------------------------------------
@@ -113,7 +127,7 @@ class Edge:
     async def with_slash(self, request: web.Request) -> web.Response:
         """Send visitors without the last slash to the address with it."""
         query = request.raw_path.partition("?")[2]
-        location = f"/custom_applications/{request.match_info['id']}/" + (f"?{query}" if query else "")
+        location = f"/custom_applications/{quote(request.match_info['id'], safe='')}/" + (f"?{query}" if query else "")
         return web.Response(status=302, headers={"Location": location})
 
     async def visit(self, request: web.Request) -> web.StreamResponse:
@@ -125,27 +139,44 @@ class Edge:
                 return error(401, "Invalid API token.")
         elif not self.signed_in(request):
             if wants_page:
-                return web.Response(status=302, headers={"Location": f"/sign-in?next={quote(request.path, safe='/')}"})
+                there = quote(_local(request.raw_path), safe="/")
+                return web.Response(status=302, headers={"Location": f"{SIGN_IN}?next={there}"})
             return error(401, "Sign in, or send an API token.")
         try:
             application = self._store.get("application", request.match_info["id"])
         except NotFound:
             return _absent(wants_page)
+        if not request.raw_path.startswith(f"/custom_applications/{application['id']}/"):
+            return _absent(wants_page)  # the id was written with escapes, which the front does not know
         targets = self._runner.targets(application["id"])
         if not targets:
-            return self._not_there(application["status"], application["id"], wants_page)
-        visitor = {"x-user-id": self._identity.user_id, "x-user-email": self._identity.email}
-        target = targets[0] if len(targets) == 1 else self._sticky(request, targets)
-        return await forward(request, target, self._client, headers=visitor)
+            return self._not_there(application, wants_page)
+        target = targets[0] if len(targets) == 1 else self._replica(request, application, targets)
+        added = self._visitor(request, application)
+        return await forward(request, target, self._client, headers=added, drop=NOT_FOR_THE_APP)
 
-    def _sticky(self, request: web.Request, targets: tuple[Target, ...]) -> Target:
-        """Send a visitor to the same replica again: the one that who they are comes down to."""
+    def _visitor(self, request: web.Request, application: Body) -> dict[str, str]:
+        """Give the headers that tell the app who comes, with their other cookies (contract 4)."""
+        headers = {"x-user-id": self._identity.user_id, "x-user-email": self._identity.email}
+        if level := application["requiredKeyScopeLevel"]:
+            headers[KEY_HEADER] = self._identity.visitor_key(level).reveal()
+        pairs = [pair.strip() for line in request.headers.getall("Cookie", ()) for pair in line.split(";")]
+        if kept := [pair for pair in pairs if pair and pair.partition("=")[0].strip() != COOKIE]:
+            headers["Cookie"] = "; ".join(kept)
+        return headers
+
+    def _replica(self, request: web.Request, application: Body, targets: tuple[Target, ...]) -> Target:
+        """With session affinity send a visitor to the same replica again, otherwise to the next one in turn."""
+        if not self._store.application_resources(application)["sessionAffinity"]:
+            return targets[next(self._turns) % len(targets)]
         who = request.headers.get("Authorization") or f"{request.remote} {request.headers.get('User-Agent', '')}"
         return targets[int(hashlib.sha256(who.encode("utf-8", "replace")).hexdigest(), 16) % len(targets)]
 
-    def _not_there(self, status: str, application_id: str, wants_page: bool) -> web.Response:
+    def _not_there(self, application: Body, wants_page: bool) -> web.Response:
+        status = application["status"]
         if status == "failed":
-            tail = "\n".join(self._runner.logs(application_id)[-20:])
+            built = [*application["_buildLog"].splitlines(), application["_buildError"]]
+            tail = "\n".join((self._runner.logs(application["id"]) or built)[-SHOWN_LINES:])
             if wants_page:
                 text = f"<p>Its last log lines:</p><pre>{html.escape(tail)}</pre>"
                 return page("The application failed to start", text, 503)
@@ -168,7 +199,8 @@ def _absent(wants_page: bool) -> web.Response:
     return error(404, "There is no such application.")
 
 
-def _local(target: str) -> str:
-    """Keep redirects on this platform: only a path, never another host."""
-    parts = urlsplit(target)
-    return parts.path if parts.path.startswith("/") and not parts.path.startswith("//") and "\\" not in target else "/"
+def _local(target: object) -> str:
+    """Keep redirects on this platform: only a path with its query, never another host."""
+    if not isinstance(target, str) or not re.fullmatch(r"/(?!/)[^\\\x00-\x1f\x7f]*", target):
+        return "/"
+    return quote(target, safe="/%?&=:;,+$@!~*'()[]-._", errors="replace")

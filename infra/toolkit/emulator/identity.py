@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 import os
@@ -22,6 +23,21 @@ class Identity:
     user_id: str = "6540000000000000000000a1"
     org_id: str = "6540000000000000000000f1"
     email: str = "admin@local.example"
+
+    def visitor_key(self, level: str) -> Secret:
+        """Give the key that an application gets with each request when it asks for keys of this level (contract 4)."""
+        seed = f"visitor {level}".encode()
+        return Secret(hmac.new(self.cookie.reveal().encode(), seed, hashlib.sha256).hexdigest())
+
+    @property
+    def session(self) -> Secret:
+        """What the cookie of somebody who signed in holds."""
+        return Secret(hmac.new(self.cookie.reveal().encode(), b"session", hashlib.sha256).hexdigest())
+
+    @property
+    def instance(self) -> str:
+        """A name for this platform that may be seen, by which its containers are told from those of others."""
+        return f"emulator-{hashlib.sha256(self.cookie.reveal().encode()).hexdigest()[:12]}"
 
 
 def load(data: Path) -> Identity:

@@ -5,20 +5,42 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
+import aiohttp
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from toolkit.bundles import BUNDLES
+from toolkit.emulator.fields import (
+    SCOPE_LEVELS,
+    Conflict,
+    Invalid,
+    NotFound,
+    StoreError,
+    check,
+    check_path,
+    parse_object,
+    wrong,
+)
 from toolkit.emulator.identity import Identity, same
 from toolkit.emulator.runner import Runner
-from toolkit.emulator.store import Body, Conflict, Invalid, NotFound, Store, StoreError
+from toolkit.emulator.store import Body, Store
+from toolkit.settings import Secret
 
 API = "/api/v2"
 VERSION = {"major": 2, "minor": 49, "versionString": "2.49.0", "releasedVersion": "2.49.0"}
 MOST_PAGE, DEFAULT_PAGE = 100, 20
 PERMISSIONS = ["CAN_DELETE", "CAN_SHARE", "CAN_UPDATE", "CAN_VIEW"]
 STATUS = {NotFound: 404, Conflict: 409, Invalid: 422}
+LARGEST_JSON = 16 * 2**20
+LARGEST_UPLOAD = 2**30
+FURTHEST_OFFSET = 2**31
+# What the key of a visitor may ask for (platform-contract 1.3: requiredKeyScopeLevel).
+METHODS = {
+    "viewer": frozenset({"GET", "HEAD", "OPTIONS"}),
+    "user": frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH"}),
+}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,6 +53,16 @@ class Routes:
         self._runner = runner
         self._identity = identity
         self._base = base
+        self._of_the_organisation = {
+            self.create_use_case,
+            self.list_use_cases,
+            self.get_use_case,
+            self.update_use_case,
+            self.delete_use_case,
+            self.link,
+            self.unlink,
+            self.list_notebooks,
+        }
 
     def add_to(self, app: web.Application) -> None:
         """Register every route; each also without its last slash, since redirects are errors to the clients."""
@@ -100,27 +132,38 @@ class Routes:
             level = self.level(bearer(request))
             if level is None:
                 return error(401, "Invalid API token.")
-            request["level"] = level
+            if request.method not in METHODS.get(level, {request.method}):
+                return error(403, f"This key of level {level} may not {request.method}.")
+            if level == "restricted" and handler in self._of_the_organisation:
+                return error(403, "This token may read neither use cases nor notebooks.")
             try:
                 return await handler(request)
             except StoreError as problem:
                 return error(STATUS[type(problem)], problem.message, problem.errors)
+            except HttpProcessingError as problem:
+                return error(400, f"The body cannot be read: {problem.message}")
+            except (aiohttp.ClientPayloadError, web.RequestPayloadError) as problem:
+                return error(400, f"The body cannot be read: {problem}")
 
         return handle
 
     def level(self, token: str) -> str | None:
-        """Tell what a token may: `full`, `restricted` (as applications get), or None for an unknown one."""
+        """Tell what a token may; None for an unknown one.
+
+        `full`, `restricted` (as applications get), or the level of a visitor's key: viewer, user, admin.
+        """
         if not token:
             return None
         if same(token, self._identity.full):
             return "full"
         if same(token, self._identity.restricted):
             return "restricted"
+        for level in SCOPE_LEVELS:
+            if same(token, self._identity.visitor_key(level)):
+                return level
         return "restricted" if self._of_an_application(token) else None
 
     def _of_an_application(self, token: str) -> bool:
-        from toolkit.settings import Secret
-
         return any(same(token, Secret(found["_restrictedToken"])) for found in self._store.find("application")[0])
 
     # --- General ------------------------------------------------------------------------------------------------------
@@ -174,7 +217,7 @@ class Routes:
 
     async def entitlements(self, request: web.Request) -> web.Response:
         """POST entitlements/evaluate/ (1.8): every feature is there."""
-        names = [one["name"] for one in (await body(request)).get("entitlements", [])]
+        names = [one["name"] for one in (await body(request)).get("entitlements") or ()]
         return answer({"entitlements": [{"name": name, "value": True} for name in names]})
 
     async def status(self, request: web.Request) -> web.Response:
@@ -202,7 +245,7 @@ class Routes:
         """POST executionEnvironments/."""
         given = await body(request)
         made = self._store.create_environment(
-            given.get("name", ""),
+            given.get("name") or "",
             given.get("description") or "",
             given.get("programmingLanguage") or "other",
             given.get("useCases") or [],
@@ -239,10 +282,10 @@ class Routes:
         fields, files = await multipart(request)
         contexts = [file for file in files if file[0] in ("docker_context", "dockerContext")]
         if not contexts:
-            raise Invalid("Invalid field data.", {"docker_context": "is required"})
+            raise wrong(docker_context="is required; environments from an image are not emulated")
         _, filename, content = contexts[0]
         made = self._store.create_environment_version(
-            request.match_info["id"], fields.get("description", ""), content, filename
+            request.match_info["id"], fields.get("description", ""), content, filename, fields.get("label")
         )
         self._runner.build_environment(made["id"])
         return answer(visible(made), 202)
@@ -250,21 +293,23 @@ class Routes:
     async def list_environment_versions(self, request: web.Request) -> web.Response:
         """GET executionEnvironments/{id}/versions/."""
         self._store.get("environment", request.match_info["id"])
-        return self._stored(request, "environmentVersion", visible, parent=request.match_info["id"], newest_first=True)
+        where = {"buildStatus": request.query.get("buildStatus")}
+        parent = request.match_info["id"]
+        return self._stored(request, "environmentVersion", visible, parent=parent, newest_first=True, where=where)
 
     async def get_environment_version(self, request: web.Request) -> web.Response:
         """GET executionEnvironments/{id}/versions/{version}/."""
-        return answer(visible(self._below("environmentVersion", request, "environmentId")))
+        return answer(visible(self._below("environmentVersion", request)))
 
     async def build_log(self, request: web.Request) -> web.Response:
         """GET …/buildLog/."""
-        found = self._below("environmentVersion", request, "environmentId")
+        found = self._below("environmentVersion", request)
         return answer({"log": found["_log"], "error": found["_error"]})
 
     async def download_context(self, request: web.Request) -> web.StreamResponse:
         """GET …/download/: the context as it was uploaded."""
-        found = self._below("environmentVersion", request, "environmentId")
-        headers = {"Content-Disposition": f'attachment; filename="{found["_filename"]}"'}
+        found = self._below("environmentVersion", request)
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(found['_filename'], safe='')}"}
         return web.FileResponse(self._store.blob(found["_context"]), headers=headers)
 
     def _environment(self, found: Body) -> Body:
@@ -301,9 +346,7 @@ class Routes:
     async def create_source_version(self, request: web.Request) -> web.Response:
         """POST …/versions/: JSON, or multipart with files."""
         fields, files = await fields_and_files(request)
-        made = self._store.create_source_version(request.match_info["id"], fields)
-        if files:
-            made = self._store.update_source_version(made["id"], {}, files)
+        made = self._store.create_source_version(request.match_info["id"], fields, files)
         return answer(self._source_version(made), 201)
 
     async def list_source_versions(self, request: web.Request) -> web.Response:
@@ -314,18 +357,18 @@ class Routes:
 
     async def get_source_version(self, request: web.Request) -> web.Response:
         """GET …/versions/{version}/."""
-        return answer(self._source_version(self._below("sourceVersion", request, "sourceId")))
+        return answer(self._source_version(self._below("sourceVersion", request)))
 
     async def update_source_version(self, request: web.Request) -> web.Response:
         """PATCH …/versions/{version}/: JSON fields, or multipart with files and fields."""
-        self._below("sourceVersion", request, "sourceId")
+        self._below("sourceVersion", request)
         fields, files = await fields_and_files(request)
         changed = self._store.update_source_version(request.match_info["version"], fields, files)
         return answer(self._source_version(changed))
 
     async def get_item(self, request: web.Request) -> web.Response:
         """GET …/items/{item}/: one file with its content."""
-        version = self._below("sourceVersion", request, "sourceId")
+        version = self._below("sourceVersion", request)
         for item in version["items"]:
             if item["id"] == request.match_info["item"]:
                 content = self._store.blob(item["storagePath"]).read_bytes()
@@ -353,7 +396,8 @@ class Routes:
 
     async def list_applications(self, request: web.Request) -> web.Response:
         """GET customApplications/: `name` is an exact filter."""
-        return self._stored(request, "application", self._application, name=request.query.get("name"))
+        where = {key: request.query.get(key) for key in ("status", "customApplicationSourceId")}
+        return self._stored(request, "application", self._application, name=request.query.get("name"), where=where)
 
     async def get_application(self, request: web.Request) -> web.Response:
         """GET customApplications/{id}/."""
@@ -436,12 +480,10 @@ class Routes:
     async def create_use_case(self, request: web.Request) -> web.Response:
         """POST useCases/."""
         given = await body(request)
-        return answer(self._store.create_use_case(given.get("name", ""), given.get("description") or ""), 201)
+        return answer(self._store.create_use_case(given.get("name") or "", given.get("description") or ""), 201)
 
     async def list_use_cases(self, request: web.Request) -> web.Response:
         """GET useCases/: all of the organisation; the restricted token of an application may not."""
-        if request["level"] != "full":
-            return error(403, "This token may not read use cases.")
         return self._stored(request, "useCase", visible, sort=request.query.get("orderBy", "name"))
 
     async def get_use_case(self, request: web.Request) -> web.Response:
@@ -472,8 +514,6 @@ class Routes:
 
     async def list_notebooks(self, request: web.Request) -> web.Response:
         """GET /api-gw/nbx/notebooks/: of the organisation, or of one use case."""
-        if request["level"] != "full":
-            return error(403, "This token may not read notebooks.")
         sort = request.query.get("orderBy", "-updated")
         return self._stored(request, "notebook", visible, parent=request.query.get("useCaseId"), sort=sort)
 
@@ -491,10 +531,12 @@ class Routes:
             "permissions": PERMISSIONS,
         }
 
-    def _below(self, kind: str, request: web.Request, parent: str) -> Body:
+    def _below(self, kind: str, request: web.Request) -> Body:
         """Give a version, which has to be one of the object that the path names."""
+        above = kind.removesuffix("Version")
+        self._store.get(above, request.match_info["id"])
         found = self._store.get(kind, request.match_info["version"])
-        if found[parent] != request.match_info["id"]:
+        if found[f"{above}Id"] != request.match_info["id"]:
             raise NotFound(f"{kind} {found['id']} was not found.")
         return found
 
@@ -508,18 +550,23 @@ class Routes:
         name: str | None = None,
         newest_first: bool = False,
         sort: str = "",
+        where: Mapping[str, str | None] | None = None,
     ) -> web.Response:
-        """Answer with a page of stored objects; sorting by a field reads them all."""
+        """Answer with a page of stored objects; filtering by `where` and sorting by a field read them all."""
         offset, limit = paging(request)
-        if not sort:
+        wanted = {key: value for key, value in (where or {}).items() if value is not None}
+        if not sort and not wanted:
             found, total = self._store.find(
                 kind, parent=parent, name=name, offset=offset, limit=limit, newest_first=newest_first
             )
             return self._envelope(request, [shape(one) for one in found], total, offset, limit)
-        found, total = self._store.find(kind, parent=parent, name=name)
-        key = sort.lstrip("-")
-        found.sort(key=lambda one: _sortable(one.get(key)), reverse=sort.startswith("-"))
-        return self._envelope(request, [shape(one) for one in found[offset : offset + limit]], total, offset, limit)
+        found, _ = self._store.find(kind, parent=parent, name=name, newest_first=newest_first)
+        found = [one for one in found if all(one.get(key) == value for key, value in wanted.items())]
+        if sort:
+            key = sort.lstrip("-")
+            found.sort(key=lambda one: _sortable(one.get(key)), reverse=sort.startswith("-"))
+        page = [shape(one) for one in found[offset : offset + limit]]
+        return self._envelope(request, page, len(found), offset, limit)
 
     def _page(self, request: web.Request, found: list[Body], total: int) -> web.Response:
         offset, limit = paging(request)
@@ -554,16 +601,17 @@ def _credential(found: Body) -> Body:
     return shaped
 
 
-def _sortable(value: Any) -> tuple[bool, str]:
+def _sortable(value: Any) -> tuple[bool, float, str]:
     if isinstance(value, dict):
         value = value.get("at") or json.dumps(value, sort_keys=True)
-    return (value is not None, str(value).lower())
+    number = float(value) if isinstance(value, int | float) else 0.0
+    return (value is not None, number, str(value).lower())
 
 
 def bearer(request: web.BaseRequest) -> str:
     """Give the token of a request: the SDK says Token, everybody else Bearer (1.1)."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme in ("Bearer", "Token") else ""
+    return token.strip() if scheme.lower() in ("bearer", "token") else ""
 
 
 def paging(request: web.Request) -> tuple[int, int]:
@@ -571,9 +619,9 @@ def paging(request: web.Request) -> tuple[int, int]:
     try:
         offset, limit = int(request.query.get("offset", 0)), int(request.query.get("limit", DEFAULT_PAGE))
     except ValueError:
-        raise Invalid("Invalid field data.", {"limit": "offset and limit have to be whole numbers"}) from None
-    if offset < 0 or limit < 1:
-        raise Invalid("Invalid field data.", {"limit": "offset and limit cannot be negative"})
+        raise wrong(limit="offset and limit have to be whole numbers") from None
+    if not 0 <= offset <= FURTHEST_OFFSET or limit < 1:
+        raise wrong(limit="offset cannot be negative or huge, limit has to be at least 1")
     return offset, min(limit, MOST_PAGE)
 
 
@@ -589,44 +637,50 @@ def error(status: int, message: str, errors: Mapping[str, str] | None = None) ->
 
 async def body(request: web.Request) -> dict[str, Any]:
     """Read a JSON object; an empty body counts as an empty object. Raises Invalid."""
-    raw = await request.read()
-    if not raw:
-        return {}
-    try:
-        data = json.loads(raw)
-    except ValueError:
-        raise Invalid("The body is not JSON.") from None
-    if not isinstance(data, dict):
-        raise Invalid("The body is not a JSON object.")
-    return data
+    if (request.content_length or 0) > LARGEST_JSON:
+        raise Invalid("The body is too large.")
+    return parse_object(await request.read())
 
 
 async def multipart(request: web.Request) -> tuple[dict[str, str], list[tuple[str, str, bytes]]]:
-    """Read a multipart body: text fields, and files as (name, filename, content). Lists of filePath stay in order."""
+    """Read a multipart body: text fields, and files as (name, filename or filePath, content). Raises Invalid."""
     if not request.content_type.startswith("multipart/"):
         raise Invalid("The body is not multipart/form-data.")
+    if (request.content_length or 0) > LARGEST_UPLOAD:
+        raise Invalid(f"The upload is larger than {LARGEST_UPLOAD // 2**20} MB.")
     fields: dict[str, str] = {}
-    paths: list[str] = []
+    paths: list[tuple[int, str]] = []
     files: list[tuple[str, str, bytes]] = []
     try:
         async for part in await request.multipart():
-            if not hasattr(part, "filename"):
+            if not isinstance(part, aiohttp.BodyPartReader):
                 raise Invalid("The multipart body is nested.")
-            content = bytes(await part.read(decode=False))  # type: ignore[union-attr]
-            if part.filename is not None:  # type: ignore[union-attr]
-                files.append((part.name or "", part.filename, content))  # type: ignore[union-attr]
-            elif part.name == "filePath":  # type: ignore[union-attr]
-                paths.append(content.decode())
+            content = bytes(await part.read(decode=False))
+            if part.filename is not None:
+                files.append((part.name or "", part.filename, content))
+            elif part.name == "filePath":
+                paths.append((len(files), content.decode()))
             else:
-                fields[part.name or ""] = content.decode()  # type: ignore[union-attr]
-    except (ValueError, AssertionError) as problem:
+                fields[part.name or ""] = content.decode()
+    except (ValueError, AssertionError, RuntimeError) as problem:
         raise Invalid(f"The multipart body cannot be read: {problem}") from None
-    # The n-th filePath belongs to the n-th file, whether it follows its file or all come first (1.1).
-    named = [
-        (name, paths[number] if number < len(paths) else filename, content)
-        for number, (name, filename, content) in enumerate(files)
-    ]
-    return fields, named
+    check({key: value for key, value in fields.items() if key != "resources"})
+    return fields, _named(files, paths)
+
+
+def _named(files: list[tuple[str, str, bytes]], paths: list[tuple[int, str]]) -> list[tuple[str, str, bytes]]:
+    """Give every file its filePath; `paths` come with the number of files before them.
+
+    The n-th path belongs to the n-th file, whether it follows its file or all come first (contract 1.1). Where there
+    are fewer paths than files, a path belongs to the file before it.
+    """
+    if len(paths) > len(files):
+        raise wrong(filePath="there are more of them than files")
+    if len(paths) == len(files) or any(before == 0 for before, _ in paths):
+        chosen = dict(enumerate(path for _, path in paths))
+    else:
+        chosen = {before - 1: path for before, path in paths}
+    return [(name, chosen.get(number, filename), content) for number, (name, filename, content) in enumerate(files)]
 
 
 async def fields_and_files(request: web.Request) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
@@ -634,16 +688,16 @@ async def fields_and_files(request: web.Request) -> tuple[dict[str, Any], list[t
     if not request.content_type.startswith("multipart/"):
         return await body(request), []
     text, parts = await multipart(request)
-    fields: dict[str, Any] = dict(text)
-    if "resources" in fields:
-        try:
-            fields["resources"] = json.loads(fields["resources"])
-        except ValueError:
-            raise Invalid("Invalid field data.", {"resources": "is not JSON"}) from None
-    if "replicas" in fields:
-        fields["resources"] = {**fields.get("resources", {}), "replicas": int(fields.pop("replicas"))}
-    files = [(path, content) for _, path, content in parts]
+    fields: dict[str, Any] = {key: value for key, value in text.items() if key not in ("resources", "replicas")}
+    resources = parse_object(text.get("resources", "").encode())
+    if "replicas" in text:
+        resources["replicas"] = (
+            int(text["replicas"]) if text["replicas"].isascii() and text["replicas"].isdigit() else 0
+        )
+    check({"resources": resources})
+    if resources:
+        fields["resources"] = resources
+    files = [(path, content) for name, path, content in parts if name == "file"]
     for path, _ in files:
-        if not path or path.startswith("/") or "\\" in path or "\0" in path or ".." in path.split("/"):
-            raise Invalid("Invalid field data.", {"filePath": f"{path!r} leads out of the source"})
+        check_path(path)
     return fields, files

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from toolkit import bundles
 from toolkit.emulator import context
-from toolkit.emulator.store import Body, NotFound, Store
-from toolkit.errors import ToolkitError
+from toolkit.emulator.fields import NotFound, StoreError
+from toolkit.emulator.store import MOST_LOG_LINES, Body, Store
+from toolkit.errors import ToolkitError, ToolMissing
 from toolkit.front import Target
 from toolkit.source import SourceFile
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import docker
 
     from toolkit.container import RunningApp
-    from toolkit.image import EnvironmentImage
+    from toolkit.image import AppImage, EnvironmentImage
 
 OWNER = "emulator"
 PATIENCE = 300.0  # platform-contract 3: the platform's own has been measured as about five minutes
@@ -36,6 +38,9 @@ PROBE_EVERY = 0.1
 WATCH_EVERY = 1.0
 MOST_CRASHES = 5
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0)
+DRAIN = 2.0  # how long requests to the containers of an old version may still take
+STOP_GRACE = 10
+STARTS_AT_ONCE = 8
 HOST_NAME = "host.docker.internal"
 
 
@@ -94,10 +99,12 @@ class EngineRunner:
         self._log = log
         self._served: dict[str, _Served] = {}
         self._lock = threading.RLock()
+        self._starting: dict[str, list[RunningApp]] = {}
         self._building = threading.Lock()
+        self._creating = threading.Lock()
         self._over = threading.Event()
         self._builds = ThreadPoolExecutor(1, "build")
-        self._starts = ThreadPoolExecutor(2, "start")
+        self._starts = ThreadPoolExecutor(STARTS_AT_ONCE, "start")
         self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
         self._connection: tuple[docker.DockerClient, str, int] | None = None
 
@@ -109,7 +116,9 @@ class EngineRunner:
             if version["buildStatus"] in ("submitted", "processing"):
                 self.build_environment(version["id"])
         applications = [
-            app for app in self._store.find("application")[0] if app["status"] in ("running", "initializing")
+            app
+            for app in self._store.find("application")[0]
+            if app["status"] in ("running", "initializing") or app.get("_noEngine")
         ]
         for application in applications:
             self._store.set_application(application["id"], status="initializing")
@@ -141,13 +150,13 @@ class EngineRunner:
 
     def logs(self, application_id: str) -> list[str]:
         """Give the last lines that an application wrote."""
+        application = self._store.get("application", application_id)
+        kept: list[str] = application["_logs"]
         with self._lock:
             served = self._served.get(application_id)
-        lines = [line for app in served.apps for line in app.logs(1000)] if served else []
-        if lines:
-            return lines
-        kept: list[str] = self._store.get("application", application_id)["_logs"]
-        return kept
+            apps = list(self._starting.get(application_id) or (served.apps if served else ()))
+        # After a failed change of version the old one may still serve; what counts is why the new one failed.
+        return kept if application["status"] == "failed" else _lines(apps) or kept
 
     def close(self) -> None:
         """Remove all containers and end; what ran is brought back at the next start."""
@@ -157,7 +166,8 @@ class EngineRunner:
         if self._connection is not None:
             from toolkit.container import sweep
 
-            sweep(self._connection[0], OWNER, lambda run: run != self._instance)
+            with self._creating:  # nothing is created any more once this is had
+                sweep(self._connection[0], OWNER, lambda run: run != self._instance)
         with self._lock:
             self._served.clear()
 
@@ -224,76 +234,112 @@ class EngineRunner:
     def _start(self, application_id: str, crashes: int = 0) -> None:
         application = self._store.get("application", application_id)
         version_id = application["customApplicationSourceVersionId"]
+        resources = self._store.application_resources(application)
         build_log: list[str] = []
+        built: AppImage | None = None
         apps: list[RunningApp] = []
         try:
             version = self._store.get("sourceVersion", version_id)
-            apps, targets = self._run(application, version, build_log)
-            self._wait(apps, targets, self._store.application_resources(application))
-        except (ToolkitError, NotFound, _NotReady, context.BadContext) as error:
-            logs = [line for app in apps for line in app.logs(1000)]
+            built = self._app_image(version, resources, build_log)
+            with self._lock:
+                self._starting[application_id] = apps
+            targets = self._run(application, version, built, resources, apps)
+            self._wait(version_id, apps, targets, resources)
+            self._serve(application_id, _Served(version_id, apps, targets, crashes), build_log)
+        except _Unwanted:
             _remove(apps)
-            details = getattr(error, "details", ())
-            self._failed(application_id, version_id, [*logs, *details, f"{error}"], build_log)
-            return
-        current = self._store.get("application", application_id) if not self._over.is_set() else {}
-        if current.get("customApplicationSourceVersionId") != version_id:
+        except Exception as error:
+            logs = _lines(apps)
             _remove(apps)
-            return
+            self._failed(application_id, version_id, error, logs, build_log, built=built is not None)
+            if not isinstance(error, ToolkitError | StoreError | context.BadContext | _NotReady):
+                raise
+        finally:
+            with self._lock:
+                if self._starting.get(application_id) is apps:
+                    del self._starting[application_id]
+
+    def _serve(self, application_id: str, new: _Served, build_log: list[str]) -> None:
+        """Let the new containers serve from now on, and end the old ones. Raises _Unwanted."""
         with self._lock:
+            self._check_wanted(application_id, new.version)
             before = self._served.get(application_id)
-            self._served[application_id] = _Served(version_id, apps, targets, crashes)
-        self._store.set_application(
-            application_id,
-            status="running",
-            _serving=version_id,
-            _buildLog="\n".join(build_log) or current["_buildLog"],
-            _buildStatus="success",
-            _buildError="",
-        )
-        _remove(before.apps if before else [])
+            self._served[application_id] = new
+        try:
+            log = {"_buildLog": "\n".join(build_log)} if build_log else {}
+            self._store.set_application(
+                application_id,
+                status="running",
+                _serving=new.version,
+                _buildStatus="success",
+                _buildError="",
+                _noEngine=False,
+                **log,
+            )
+        finally:
+            if before is not None:
+                self._starts.submit(self._guarded, lambda: self._retire(before.apps), application_id)
 
-    def _run(
-        self, application: Body, version: Body, build_log: list[str]
-    ) -> tuple[list[RunningApp], tuple[Target, ...]]:
-        """Build the app's image and start its replicas."""
-        from toolkit import baseimage, container, image
+    def _retire(self, apps: list[RunningApp]) -> None:
+        """End containers that nothing is sent to any more, after what they were asked before."""
+        self._over.wait(DRAIN)
+        for app in apps:
+            with suppress(Exception):
+                app.stop(STOP_GRACE)
+        _remove(apps)
 
-        client, host, cpus = self._engine()
+    def _check_wanted(self, application_id: str, version_id: str) -> None:
+        """Raise _Unwanted when the application is gone, has to serve another version, or the platform ends."""
+        if self._over.is_set():
+            raise _Unwanted
+        try:
+            application = self._store.get("application", application_id)
+        except NotFound:
+            raise _Unwanted from None
+        if application["customApplicationSourceVersionId"] != version_id:
+            raise _Unwanted
+
+    def _app_image(self, version: Body, resources: Body, build_log: list[str]) -> AppImage:
+        from toolkit import baseimage, image
+
+        client, _, _ = self._engine()
         environment = self._environment_image(version["baseEnvironmentVersionId"], lambda _line: None)
         files = [
             SourceFile(item["filePath"], 0o644, self._store.blob(item["storagePath"])) for item in version["items"]
         ]
-        resources = self._store.application_resources(application)
-        bundle = bundles.find(resources["resourceLabel"])
         with self._building:
-            built = image.build_app(
+            return image.build_app(
                 client,
                 environment,
                 files,
-                bundle=bundle,
+                bundle=bundles.find(resources["resourceLabel"]),
                 base=baseimage.options_from(self._environ, self._mirror),
                 on_line=build_log.append,
             )
+
+    def _run(
+        self, application: Body, version: Body, built: AppImage, resources: Body, apps: list[RunningApp]
+    ) -> tuple[Target, ...]:
+        """Start the replicas; each is added to `apps` as soon as it is there."""
+        from toolkit import container
+
+        client, host, cpus = self._engine()
         keep = not resources["serviceWebRequestsOnRootPath"]
         spec = container.RunSpec(
             image=built,
             env=self._container_environment(application, version, keep=keep),
-            bundle=bundle,
+            bundle=bundles.find(resources["resourceLabel"]),
             owner=OWNER,
             run_id=self._instance,
             extra_hosts={HOST_NAME: _bridge_address(client)},
             labels={"bun-to-datarobot.application": application["id"]},
         )
-        apps: list[RunningApp] = []
-        try:
-            for _ in range(resources["replicas"]):
+        for _ in range(resources["replicas"]):
+            with self._creating:
+                self._check_wanted(application["id"], version["id"])
                 apps.append(container.start(client, spec, host=host, cpus=cpus))
-        except BaseException:
-            _remove(apps)
-            raise
-        mode = "keep" if keep else "strip"
-        return apps, tuple(Target(app.host, app.port, application["id"], mode) for app in apps)  # type: ignore[arg-type]
+        mode: Literal["keep", "strip"] = "keep" if keep else "strip"
+        return tuple(Target(app.host, app.port, application["id"], mode) for app in apps)
 
     def _container_environment(self, application: Body, version: Body, *, keep: bool) -> dict[str, str]:
         """Give the variables that the platform sets (platform-contract 3); PORT is not among them."""
@@ -308,12 +354,12 @@ class EngineRunner:
         if keep:
             environment["SCRIPT_NAME"] = f"/apps/{identity}"
         for parameter in version["runtimeParameters"]:
+            if parameter["currentValue"] is None:
+                continue
             environment[f"MLOPS_RUNTIME_PARAM_{parameter['fieldName']}"] = self._parameter_value(parameter)
         return environment
 
     def _parameter_value(self, parameter: Body) -> str:
-        import json
-
         value = parameter["currentValue"]
         if parameter["type"] == "credential":
             secret = self._store.get("credential", str(value))["_secret"]
@@ -321,8 +367,8 @@ class EngineRunner:
             return json.dumps({"type": "credential", "payload": payload})
         return json.dumps({"type": parameter["type"], "payload": value})
 
-    def _wait(self, apps: list[RunningApp], targets: tuple[Target, ...], resources: Body) -> None:
-        """Probe every replica as Kubernetes does, until each has answered well. Raises _NotReady."""
+    def _wait(self, version_id: str, apps: list[RunningApp], targets: tuple[Target, ...], resources: Body) -> None:
+        """Probe every replica as Kubernetes does, until each has answered well. Raises _NotReady, _Unwanted."""
         deadline = time.monotonic() + PATIENCE
         for app, target in zip(apps, targets, strict=True):
             path = resources.get("healthEndpointPath") or target.upstream_path("/")
@@ -338,22 +384,38 @@ class EngineRunner:
                     raise _NotReady(f"The application ended with exit code {state.exit_code}{memory}.")
                 if time.monotonic() > deadline:
                     raise _NotReady(f"The application was not ready within {PATIENCE:.0f} s: {answer}.")
-                if self._over.wait(PROBE_EVERY):
-                    raise _NotReady("The platform is ending.")
+                self._over.wait(PROBE_EVERY)
+                self._check_wanted(target.app_id, version_id)
 
-    def _failed(self, application_id: str, version_id: str, logs: list[str], build_log: list[str]) -> None:
-        if self._over.is_set():
-            return
-        with suppress(NotFound):
-            current = self._store.get("application", application_id)
-            if current["customApplicationSourceVersionId"] == version_id:
-                self._store.set_application(
-                    application_id,
-                    status="failed",
-                    _logs=logs,
-                    _buildLog="\n".join(build_log) or current["_buildLog"],
-                    _buildStatus="failed" if not logs[:-1] and build_log else "success",
-                )
+    def _failed(
+        self,
+        application_id: str,
+        version_id: str,
+        error: Exception,
+        logs: list[str],
+        build_log: list[str],
+        *,
+        built: bool,
+    ) -> None:
+        """Note why an application does not run, unless something else is wanted of it by now."""
+        from toolkit.image import BuildFailed
+
+        with suppress(_Unwanted, NotFound):
+            self._check_wanted(application_id, version_id)
+            text, details = str(error) or type(error).__name__, list(getattr(error, "details", ()))
+            # As on the platform, an application whose image could not be built has a build log, but no log of its own.
+            own = [] if isinstance(error, BuildFailed) else [*logs, *details, text]
+            build = {} if built else {"_buildLog": "\n".join(build_log or details)}
+            self._store.set_application(
+                application_id,
+                status="failed",
+                _logs=own,
+                _buildStatus="success" if built else "failed",
+                _buildError="" if built else text,
+                _noEngine=isinstance(error, ToolMissing),
+                **build,
+            )
+            self._log(f"application {application_id} failed: {text}")
 
     def _watch(self) -> None:
         """Start crashed applications again, each time after a longer pause; after five crashes they have failed."""
@@ -373,11 +435,12 @@ class EngineRunner:
             if self._served.get(application_id) is not served:
                 return
             del self._served[application_id]
-        logs = [line for app in served.apps for line in app.logs(1000)]
+        logs = _lines(served.apps)
         _remove(served.apps)
         self._log(f"application {application_id} crashed ({served.crashes + 1})")
         if served.crashes + 1 >= MOST_CRASHES:
-            self._failed(application_id, served.version, [*logs, "The application crashed again and again."], [])
+            error = _NotReady("The application crashed again and again.")
+            self._failed(application_id, served.version, error, logs, [], built=True)
             return
         self._store.set_application(application_id, status="initializing", _logs=logs)
         pause = BACK_OFF[min(served.crashes, len(BACK_OFF) - 1)]
@@ -391,11 +454,25 @@ class EngineRunner:
 
 def _remove(apps: list[RunningApp]) -> None:
     for app in apps:
-        app.remove()
+        with suppress(Exception):  # an engine that is gone; what is left then is swept at the next start
+            app.remove()
+
+
+def _lines(apps: list[RunningApp]) -> list[str]:
+    """Give the last lines that these containers wrote, as far as the engine can tell."""
+    lines: list[str] = []
+    for app in apps:
+        with suppress(Exception):
+            lines += app.logs(MOST_LOG_LINES)
+    return lines[-MOST_LOG_LINES:]
 
 
 class _NotReady(Exception):
     """The application did not become ready; the text says why."""
+
+
+class _Unwanted(Exception):
+    """What is being started is not wanted any more."""
 
 
 def _probe(host: str, port: int, path: str) -> int:
@@ -415,7 +492,16 @@ def _bridge_address(client: docker.DockerClient) -> str:
 
     Engines that were not told a gateway do not say which one they use; it is then the first address of the subnet.
     """
-    for config in client.networks.get("bridge").attrs["IPAM"]["Config"] or ():
+    from docker.errors import NotFound as NoNetwork
+
+    for name in ("bridge", "podman"):
+        with suppress(NoNetwork):
+            return _gateway(client.networks.get(name).attrs["IPAM"]["Config"] or ())
+    return "host-gateway"
+
+
+def _gateway(configs: Iterable[Mapping[str, str]]) -> str:
+    for config in configs:
         if config.get("Gateway"):
             return str(config["Gateway"])
         if config.get("Subnet"):

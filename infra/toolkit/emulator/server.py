@@ -1,6 +1,7 @@
 """The process of the local platform: `python -m toolkit.emulator.server --data DIR --port N`.
 
-It listens on the loopback address, and on the engine's bridge address once there is an engine: containers reach it there. When it is ready it writes DIR/emulator.json; its log goes to standard error (DIR/emulator.log).
+It listens on the loopback address, and on the engine's bridge address once there is an engine: containers reach it
+there. When it is ready it writes DIR/emulator.json; its log goes to standard error (DIR/emulator.log).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,13 +24,15 @@ from aiohttp.typedefs import Handler, Middleware
 from filelock import FileLock, Timeout
 
 from toolkit.emulator import console_page, identity, seed
-from toolkit.emulator.edge import Edge
+from toolkit.emulator.edge import SIGN_IN, Edge
+from toolkit.emulator.fields import StoreError
 from toolkit.emulator.routes import API, Routes, bearer, error
 from toolkit.emulator.runner import EngineRunner
-from toolkit.emulator.store import Body, Store, StoreError, now
+from toolkit.emulator.store import Body, Store, now
 from toolkit.front import session
 
 LARGEST_BODY = 2 * 2**30
+LONGEST_HEADER = 64 * 2**10
 MOST_REQUESTS = 10_000
 SHOWN_REQUESTS = 50
 STATE_FILE, LOCK_FILE = "emulator.json", "emulator.lock"
@@ -38,6 +42,11 @@ def log(text: str) -> None:
     """Write a line to the log."""
     sys.stderr.write(f"{now()} {text}\n")
     sys.stderr.flush()
+
+
+def today() -> datetime:
+    """Give the start of this day: the organisation that is planted is the same for all of it."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 class Platform:
@@ -53,8 +62,9 @@ class Platform:
         self._over = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._bridge: str = ""
+        self._store.sweep_blobs()
         if self._store.is_new:
-            seed.plant(self._store, self._identity.org_id, datetime.now(UTC).replace(hour=0, minute=0, second=0))
+            seed.plant(self._store, self._identity.org_id, today())
 
     @property
     def base(self) -> str:
@@ -69,14 +79,23 @@ class Platform:
             self._store,
             environ=os.environ,
             home=Path.home(),
-            instance=f"emulator-{self._identity.cookie.reveal()[:8]}",
+            instance=self._identity.instance,
             port=self._port,
             mirror=self._mirror,
             on_bridge=self._on_bridge,
             log=log,
         )
         async with session() as client:
-            web_runner = web.AppRunner(self._application(runner, client), access_log=None, shutdown_timeout=2)
+            # As at the front: bodies pass as they are, a visitor who leaves ends his request, long headers are allowed.
+            web_runner = web.AppRunner(
+                self._application(runner, client),
+                access_log=None,
+                shutdown_timeout=2,
+                auto_decompress=False,
+                handler_cancellation=True,
+                max_line_size=LONGEST_HEADER,
+                max_field_size=LONGEST_HEADER,
+            )
             await web_runner.setup()
             self._web_runner = web_runner
             try:
@@ -94,7 +113,7 @@ class Platform:
 
     def _application(self, runner: EngineRunner, client: object) -> web.Application:
         routes = Routes(self._store, runner, self._identity, lambda: self.base)
-        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[self._recorded()])
+        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[recorded(self._requests.append, log)])
         routes.add_to(app)
         edge = Edge(self._store, runner, self._identity, routes, client)  # type: ignore[arg-type]
         edge.add_to(app)
@@ -114,7 +133,7 @@ class Platform:
                 runner.remove_application(application["id"])
             self._store.clear()
             self._requests.clear()
-            seed.plant(self._store, self._identity.org_id, datetime.now(UTC).replace(hour=0, minute=0, second=0))
+            seed.plant(self._store, self._identity.org_id, today())
             return web.json_response({"reset": True})
 
         async def console(_request: web.Request) -> web.Response:
@@ -127,40 +146,6 @@ class Platform:
         app.router.add_post("/__emulator__/reset", reset)
         app.router.add_get("/", console)
         return app
-
-    def _recorded(self) -> Middleware:
-        """Keep a record of every request, never of its body or its token."""
-
-        @web.middleware
-        async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
-            started, status = time.monotonic(), 500
-            try:
-                response = await handler(request)
-                status = response.status
-                return response
-            except web.HTTPException as problem:
-                status = problem.status
-                return error(problem.status, problem.reason)
-            except (ConnectionError, asyncio.CancelledError):
-                status = 499
-                raise
-            except Exception as problem:
-                log(f"{request.method} {request.path}: {type(problem).__name__}: {problem}")
-                return error(500, "The emulator failed; its log says why: invoke emulator.logs")
-            finally:
-                milliseconds = round((time.monotonic() - started) * 1000, 1)
-                self._requests.append(
-                    {
-                        "at": now(),
-                        "method": request.method,
-                        "path": request.path,
-                        "query": request.query_string,
-                        "status": status,
-                        "ms": milliseconds,
-                    }
-                )
-
-        return record
 
     def _on_bridge(self, address: str) -> None:
         self._loop.call_soon_threadsafe(self._listen_on, address)
@@ -184,6 +169,40 @@ class Platform:
         draft = self._data / f".{STATE_FILE}.{os.getpid()}"
         draft.write_text(json.dumps(state))
         draft.replace(self._data / STATE_FILE)
+
+
+def recorded(keep: Callable[[Body], None], log: Callable[[str], None]) -> Middleware:
+    """Keep a record of every request, never of its body or its token; turn failures into the platform's errors."""
+
+    @web.middleware
+    async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started, status = time.monotonic(), 500
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        except web.HTTPException as problem:
+            status = problem.status
+            return error(problem.status, problem.reason)
+        except (ConnectionError, asyncio.CancelledError):
+            status = 499
+            raise
+        except Exception as problem:
+            log(f"{request.method} {request.path}: {type(problem).__name__}: {problem}")
+            return error(500, "The emulator failed; its log says why: invoke emulator.logs")
+        finally:
+            keep(
+                {
+                    "at": now(),
+                    "method": request.method,
+                    "path": request.path,
+                    "query": "" if request.path == SIGN_IN else request.query_string,
+                    "status": status,
+                    "ms": round((time.monotonic() - started) * 1000, 1),
+                }
+            )
+
+    return record
 
 
 def main() -> int:

@@ -19,6 +19,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from toolkit.emulator.fields import (
+    Conflict,
+    Invalid,
+    NotFound,
+    check_required,
+    parameter_problem,
+    wanted_resources,
+    wrong,
+)
+
+DATABASE = "emulator.sqlite"
 SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE object (
@@ -30,38 +41,17 @@ CREATE INDEX object_name ON object (kind, name);
 CREATE TABLE counter (number INTEGER NOT NULL);
 INSERT INTO counter VALUES (0);
 """
-RESOURCE_KEYS = ("replicas", "resourceLabel", "sessionAffinity", "serviceWebRequestsOnRootPath", "healthEndpointPath")
 DEFAULT_RESOURCES = {
     "replicas": 1,
     "resourceLabel": "cpu.small",
     "sessionAffinity": False,
     "serviceWebRequestsOnRootPath": False,
 }
-SCOPE_LEVELS = (None, "viewer", "user", "admin")
 MOST_LOG_LINES = 1000
+# The provider and the SDK name applications differently in the paths of use cases (platform-contract 1.7).
+APPLICATION_TYPES = ("customApplications", "applications")
 
 Body = dict[str, Any]
-
-
-class StoreError(Exception):
-    """An operation that cannot be carried out; `errors` names fields."""
-
-    def __init__(self, message: str, errors: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.errors = dict(errors or {})
-
-
-class NotFound(StoreError):
-    """There is no such object."""
-
-
-class Conflict(StoreError):
-    """The name is taken, or the object is in use."""
-
-
-class Invalid(StoreError):
-    """A field has a value that the platform does not take."""
 
 
 def new_id() -> str:
@@ -80,9 +70,11 @@ class Store:
     def __init__(self, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self.blobs = data / "blobs"
-        self.blobs.mkdir(exist_ok=True)
+        # Both hold secrets: credentials and tokens of applications, and what was uploaded (.env among it).
+        self.blobs.mkdir(mode=0o700, exist_ok=True)
+        (data / DATABASE).touch(mode=0o600)
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(data / "emulator.sqlite", check_same_thread=False, isolation_level=None)
+        self._db = sqlite3.connect(data / DATABASE, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -114,10 +106,10 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                self._db.rollback()  # no error where a full disk has ended the transaction already
                 raise
-            self._db.execute("COMMIT")
 
     def get(self, kind: str, id: str) -> Body:  # noqa: A002
         """Give an object. Raises NotFound."""
@@ -188,6 +180,18 @@ class Store:
         for blob in self.blobs.iterdir():
             blob.unlink(missing_ok=True)
 
+    def sweep_blobs(self) -> int:
+        """Remove file contents that nothing refers to any more; give how many. Only for before anything is served."""
+        with self._lock:
+            rows = self._db.execute("SELECT body FROM object WHERE kind IN ('environmentVersion', 'sourceVersion')")
+            bodies = [json.loads(row[0]) for row in rows]
+        used = {body["_context"] for body in bodies if "_context" in body}
+        used.update(item["storagePath"] for body in bodies for item in body.get("items", ()))
+        unused = [blob for blob in self.blobs.iterdir() if blob.name not in used]
+        for blob in unused:
+            blob.unlink(missing_ok=True)
+        return len(unused)
+
     def blob(self, digest: str) -> Path:
         """Give the file that holds the content with this SHA-256."""
         return self.blobs / digest
@@ -209,7 +213,7 @@ class Store:
 
     def create_environment(self, name: str, description: str, language: str, use_cases: Sequence[str]) -> Body:
         """Create an execution environment, without a version yet; names need not be unique."""
-        _required(name=name)
+        check_required(name=name)
         body = {
             "name": name,
             "description": description,
@@ -236,12 +240,15 @@ class Store:
             raise Conflict(f"The execution environment is used by the application {users[0]!r}.")
         self.remove("environment", environment_id)
 
-    def create_environment_version(self, environment_id: str, description: str, context: bytes, filename: str) -> Body:
+    def create_environment_version(
+        self, environment_id: str, description: str, context: bytes, filename: str, label: str | None = None
+    ) -> Body:
         """Add a version; it is the environment's latest at once, whatever becomes of its build."""
+        self.get("environment", environment_id)
         body = {
             "id": new_id(),
             "environmentId": environment_id,
-            "label": None,
+            "label": label,
             "description": description,
             "buildStatus": "submitted",
             "imageId": new_id(),
@@ -297,12 +304,32 @@ class Store:
 
     def delete_source(self, source_id: str) -> None:
         """Remove a source with its versions. An application that runs from one of them keeps running."""
-        self.remove("source", source_id)
+        with self.transaction():
+            self.get("source", source_id)
+            # What an application runs from is kept, hidden, so that it can be started again.
+            for application in self.find("application")[0]:
+                self._db.execute(
+                    "UPDATE object SET parent = '' WHERE id = ? AND parent = ?",
+                    (application["customApplicationSourceVersionId"], source_id),
+                )
+            self.remove("source", source_id)
 
-    def create_source_version(self, source_id: str, fields: Mapping[str, Any]) -> Body:
+    def _drop_hidden_versions(self) -> None:
+        used = {application["customApplicationSourceVersionId"] for application in self.find("application")[0]}
+        for version in self.find("sourceVersion", parent="")[0]:
+            if version["id"] not in used:
+                self.remove("sourceVersion", version["id"])
+
+    def create_source_version(
+        self, source_id: str, fields: Mapping[str, Any], files: Iterable[tuple[str, bytes]] = ()
+    ) -> Body:
         """Add a version to a source: from `baseVersion` with its files, environment and key scope, or an empty one."""
         self.get("source", source_id)
-        base = self.get("sourceVersion", fields["baseVersion"]) if fields.get("baseVersion") else None
+        base = (
+            self._existing("sourceVersion", fields["baseVersion"], "baseVersion") if fields.get("baseVersion") else None
+        )
+        if base and base["sourceId"] != source_id:
+            raise wrong(baseVersion="belongs to another source")
         body: Body = {
             "id": new_id(),
             "label": fields.get("label") or "v1",
@@ -318,9 +345,9 @@ class Store:
             "updatedAt": now(),
         }
         if "requiredKeyScopeLevel" in fields:
-            _one_of("requiredKeyScopeLevel", fields["requiredKeyScopeLevel"], SCOPE_LEVELS)
             body["requiredKeyScopeLevel"] = fields["requiredKeyScopeLevel"]
         self._apply(body, fields)
+        _put(body, [(path, self.put_blob(content)) for path, content in files])
         with self.transaction():
             self.change("source", source_id, lambda found: found.update(latestVersion=body["id"], updatedAt=now()))
             return self.add("sourceVersion", body, parent=source_id)
@@ -336,9 +363,8 @@ class Store:
                 raise Conflict("The version is frozen: an application was made from it.")
             self._apply(body, fields)
             gone = set(fields.get("filesToDelete") or ())
-            paths = {path for path, _ in stored}
-            kept = [item for item in body["items"] if item["id"] not in gone and item["filePath"] not in paths]
-            body["items"] = kept + [_item(path, digest) for path, digest in stored]
+            body["items"] = [item for item in body["items"] if item["id"] not in gone]
+            _put(body, stored)
             body["updatedAt"] = now()
 
         return self.change("sourceVersion", version_id, change)
@@ -352,14 +378,15 @@ class Store:
             latest = environment["latestSuccessfulVersion"] or environment["latestVersion"]
             body.update(baseEnvironmentVersionId=latest, baseEnvironmentId=environment_id)
         if fields.get("resources"):
-            wanted = {key: value for key, value in fields["resources"].items() if key in RESOURCE_KEYS and value != ""}
-            _check_resources(wanted)
-            body["resources"] = {**body["resources"], **wanted}
+            body["resources"] = {**body["resources"], **wanted_resources(fields["resources"])}
         if "requiredKeyScopeLevel" in fields and fields["requiredKeyScopeLevel"] != body["requiredKeyScopeLevel"]:
             raise Invalid("requiredKeyScopeLevel cannot be changed.", {"requiredKeyScopeLevel": "cannot be changed"})
         for key in ("runtimeParameters", "runtimeParameterValues"):
             if key in fields:
                 body["runtimeParameters"] = _parameters(fields[key], body["runtimeParameters"], key)
+                for one in body["runtimeParameters"]:
+                    if one["type"] == "credential" and one["currentValue"] is not None:
+                        self._existing("credential", one["currentValue"], key)
 
     # --- Applications (platform-contract 1.4) -------------------------------------------------------------------------
 
@@ -375,6 +402,8 @@ class Store:
         else:
             latest = fields["applicationSourceVersionId"]
         version = self._existing("sourceVersion", latest, "applicationSourceVersionId")
+        if version["baseEnvironmentVersionId"] is None:
+            raise wrong(applicationSourceVersionId="has no execution environment")
         with self.transaction():
             application_id = new_id()
             name = fields.get("name") or f"Custom Application {application_id[-6:]}"
@@ -386,7 +415,7 @@ class Store:
                 "allowAutoStopping": True,
                 "externalAccessEnabled": False,
                 "externalAccessRecipients": [],
-                "requiredKeyScopeLevel": version["requiredKeyScopeLevel"],
+                "requiredKeyScopeLevel": fields.get("requiredKeyScopeLevel") or version["requiredKeyScopeLevel"],
                 "customApplicationSourceId": version["sourceId"],
                 "customApplicationSourceVersionId": version["id"],
                 "envVersionId": version["baseEnvironmentVersionId"],
@@ -394,7 +423,7 @@ class Store:
                 "createdAt": now(),
                 "updatedAt": now(),
                 "expiresAt": None,
-                "_resources": fields.get("resources"),
+                "_resources": wanted_resources(fields.get("resources") or {}) or None,
                 "_restrictedToken": secrets.token_urlsafe(48),
                 "_history": [{"sourceVersionId": version["id"], "createdAt": now()}],
                 "_serving": None,
@@ -406,7 +435,7 @@ class Store:
             return self.add("application", body)
 
     def update_application(self, application_id: str, fields: Mapping[str, Any]) -> tuple[Body, bool]:
-        """Change an application; also says whether another version is to be served from now on."""
+        """Change an application; also says whether it is to be started: for another version, or after a failure."""
         version_id = fields.get("customApplicationSourceVersionId")
         version = (
             self._existing("sourceVersion", version_id, "customApplicationSourceVersionId") if version_id else None
@@ -415,7 +444,11 @@ class Store:
 
         def change(body: Body) -> None:
             nonlocal moved
-            moved = version is not None and body["customApplicationSourceVersionId"] != version["id"]
+            level = fields.get("requiredKeyScopeLevel")
+            if level is not None and level != body["requiredKeyScopeLevel"]:
+                raise wrong(requiredKeyScopeLevel="cannot be changed")
+            other = version is not None and body["customApplicationSourceVersionId"] != version["id"]
+            moved = version is not None and (other or body["status"] == "failed")
             for key in ("name", "allowAutoStopping", "externalAccessEnabled", "externalAccessRecipients"):
                 if fields.get(key) is not None:
                     body[key] = fields[key]
@@ -426,13 +459,16 @@ class Store:
                     envVersionId=version["baseEnvironmentVersionId"],
                     status="initializing",
                 )
-                body["_history"] = [{"sourceVersionId": version["id"], "createdAt": now()}, *body["_history"]]
+                if other:
+                    body["_history"] = [{"sourceVersionId": version["id"], "createdAt": now()}, *body["_history"]]
             body["updatedAt"] = now()
 
         with self.transaction():
             if fields.get("name"):
                 self._free_name("application", fields["name"], "Custom application", but=application_id)
-            return self.change("application", application_id, change), moved
+            changed = self.change("application", application_id, change)
+            self._drop_hidden_versions()
+            return changed, moved
 
     def set_application(self, application_id: str, **fields: Any) -> Body:
         """Note how an application fares (status, logs, what it serves). Raises NotFound."""
@@ -442,7 +478,9 @@ class Store:
 
     def delete_application(self, application_id: str) -> None:
         """Remove an application."""
-        self.remove("application", application_id)
+        with self.transaction():
+            self.remove("application", application_id)
+            self._drop_hidden_versions()
 
     def application_resources(self, application: Body) -> Body:
         """Give the resources of an application: its own, else those of its version."""
@@ -450,22 +488,25 @@ class Store:
             version = self.get("sourceVersion", application["customApplicationSourceVersionId"])
             inherited = version["resources"]
         except NotFound:
-            inherited = application.get("_lastResources") or DEFAULT_RESOURCES
+            inherited = DEFAULT_RESOURCES
         return {**DEFAULT_RESOURCES, **inherited, **(application["_resources"] or {})}
 
     # --- Credentials (1.6), use cases (1.7) ---------------------------------------------------------------------------
 
     def create_credential(self, fields: Mapping[str, Any]) -> Body:
         """Keep a credential. Raises Conflict when the name is taken."""
-        _required(name=fields.get("name"))
+        kind = fields.get("credentialType") or "api_token"
+        if kind != "api_token":
+            raise wrong(credentialType="only api_token is emulated")
+        check_required(name=fields.get("name"), apiToken=fields.get("apiToken"))
         with self.transaction():
             self._free_name("credential", fields["name"], "Credential")
             body = {
                 "name": fields["name"],
                 "description": fields.get("description") or "",
-                "credentialType": fields.get("credentialType") or "api_token",
+                "credentialType": kind,
                 "creationDate": now(),
-                "_secret": fields.get("apiToken") or "",
+                "_secret": fields["apiToken"],
             }
             return self.add("credential", body)
 
@@ -479,13 +520,15 @@ class Store:
 
     def create_use_case(self, name: str, description: str) -> Body:
         """Create a use case."""
-        _required(name=name)
+        check_required(name=name)
         body = {"name": name, "description": description, "createdAt": now(), "updatedAt": now(), "notebooksCount": 0}
         return self.add("useCase", body)
 
     def link(self, use_case_id: str, entity_type: str, entity_id: str) -> Body:
         """Put an object into a use case. Raises Conflict when it is there already."""
         self.get("useCase", use_case_id)
+        if entity_type in APPLICATION_TYPES:
+            self.get("application", entity_id)
         with self.transaction():
             for found in self.find("link", parent=use_case_id)[0]:
                 if found["entityId"] == entity_id:
@@ -513,6 +556,18 @@ class Store:
             raise Invalid(f"{field} {id} does not exist.", {field: "does not exist"}) from None
 
 
+def _put(body: Body, stored: Sequence[tuple[str, str]]) -> None:
+    """Put files (path, digest) into a version; a path that is there already, or comes twice, is replaced."""
+    new = dict(stored)
+    kept = [item for item in body["items"] if item["filePath"] not in new]
+    body["items"] = kept + [_item(path, digest) for path, digest in new.items()]
+    paths = {item["filePath"] for item in body["items"]}
+    for path in paths:
+        parts = path.split("/")
+        if any("/".join(parts[:count]) in paths for count in range(1, len(parts))):
+            raise wrong(filePath=f"a folder of {path[:100]!r} is a file too")
+
+
 def _item(path: str, digest: str) -> Body:
     return {
         "id": new_id(),
@@ -534,17 +589,23 @@ def _parameters(raw: Any, before: list[Body], key: str) -> list[Body]:
     """Read parameters, which come as a string that holds JSON: the whole list, or (…Values) single new values."""
     try:
         wanted = json.loads(raw) if isinstance(raw, str) else raw
+        if not isinstance(wanted, list):
+            raise TypeError
         named = {str(one["fieldName"]): one for one in wanted}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise Invalid(f"{key} is not a list of parameters.", {key: "is not a list of parameters"}) from None
+    value_key = "currentValue" if key == "runtimeParameters" else "value"
+    for name, one in named.items():
+        if problem := parameter_problem(name, one.get("type", "string"), one.get(value_key)):
+            raise wrong(**{key: problem})
     if key == "runtimeParameters":
-        return [_parameter(name, one, one.get("currentValue")) for name, one in named.items()]
+        return [_parameter(name, one, one.get(value_key)) for name, one in named.items()]
     merged = {one["fieldName"]: one for one in before}
     for name, one in named.items():
-        if one.get("value") is None:
+        if one.get(value_key) is None:
             merged.pop(name, None)
         else:
-            merged[name] = _parameter(name, one, one["value"])
+            merged[name] = _parameter(name, one, one[value_key])
     return list(merged.values())
 
 
@@ -559,20 +620,3 @@ def _parameter(name: str, given: Mapping[str, Any], value: Any) -> Body:
         "overrideValue": value,
         "currentValue": value,
     }
-
-
-def _check_resources(resources: Mapping[str, Any]) -> None:
-    replicas = resources.get("replicas", 1)
-    if not isinstance(replicas, int) or isinstance(replicas, bool) or not 1 <= replicas <= 4:
-        raise Invalid("resources.replicas has to be from 1 to 4.", {"resources.replicas": "has to be from 1 to 4"})
-
-
-def _required(**fields: Any) -> None:
-    missing = {name: "is required" for name, value in fields.items() if not value}
-    if missing:
-        raise Invalid("Invalid field data.", missing)
-
-
-def _one_of(field: str, value: Any, allowed: Sequence[Any]) -> None:
-    if value not in allowed:
-        raise Invalid("Invalid field data.", {field: f"has to be one of {', '.join(map(str, allowed))}"})
