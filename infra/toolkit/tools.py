@@ -232,7 +232,8 @@ def download_plugin(
     try:
         result = subprocess.run(
             command,
-            env=dict(environ),
+            # The registry is asked first otherwise, which takes long where there is no network; the server is known.
+            env={**environ, "PULUMI_DISABLE_REGISTRY_RESOLVE": "true", "PULUMI_SKIP_UPDATE_CHECK": "true"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -68,6 +68,7 @@ class Downloads(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)  # type: ignore[attr-defined]
         self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.archive)))  # type: ignore[attr-defined]
         self.end_headers()
         self.wfile.write(self.server.archive)  # type: ignore[attr-defined]
 
@@ -96,8 +97,7 @@ def downloads() -> Iterator[ThreadingHTTPServer]:
 def test_the_plugin_is_downloaded_by_pulumi_and_then_used(
     home: Places, pulumi_cli: Path, downloads: ThreadingHTTPServer
 ) -> None:
-    home.home.mkdir(parents=True)
-    environ = {"PATH": "/usr/bin:/bin", "HOME": str(home.home), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    environ = {"PATH": "/usr/bin:/bin", "PULUMI_HOME": str(home.home)}
     plugin = tools.ensure_plugin(
         home,
         environ,
@@ -111,8 +111,7 @@ def test_the_plugin_is_downloaded_by_pulumi_and_then_used(
 
 
 def test_offline_the_local_stack_gets_the_stand_in_with_the_reason(home: Places, pulumi_cli: Path) -> None:
-    home.home.mkdir(parents=True)
-    environ = {**os.environ, "HOME": str(home.home), "PATH": "/usr/bin:/bin"}
+    environ = {**os.environ, "PULUMI_HOME": str(home.home), "PATH": "/usr/bin:/bin"}
     plugin = tools.ensure_plugin(
         home,
         environ,
