@@ -65,7 +65,8 @@ def test_without_installer_and_build_the_error_says_what_to_do(tmp_path: Path, p
 def test_the_cli_is_built_from_the_committed_module(tmp_path: Path, places: Places) -> None:
     _program(places.deploy_python, "exit 1\n")
     script = (
-        'case "$1" in env) echo go1.26.1;; build) pwd > "$OUT"; echo "$@" >> "$OUT"; shift; '
+        'case "$1" in env) echo go1.26.1;; build) pwd > "$OUT"; echo "$@" >> "$OUT"; '
+        'mkdir -p "$GOMODCACHE" "$GOCACHE"; shift; '
         'while [ "$1" != -o ]; do shift; done; printf "#!/bin/sh\\necho v3.250.0\\n" > "$2"; chmod +x "$2";; esac\n'
     )
     _program(tmp_path / "bin" / "go", script)
@@ -76,7 +77,29 @@ def test_the_cli_is_built_from_the_committed_module(tmp_path: Path, places: Plac
     assert folder == str(tools.CLI_MODULE)
     assert "-mod=readonly" in arguments
     assert arguments.endswith("github.com/pulumi/pulumi/pkg/v3/cmd/pulumi")
+    assert [path.name for path in places.cache.iterdir()] == ["pulumi-3.250.0"], "what only the build needed is gone"
     assert tools.ensure_pulumi(places, _environ(tmp_path)).origin == "built from its Go module earlier"
+
+
+def test_a_build_that_failed_keeps_what_it_has_for_the_next_try(tmp_path: Path, places: Places) -> None:
+    _program(places.deploy_python, "exit 1\n")
+    script = 'case "$1" in env) echo go1.26.1;; build) mkdir -p "$GOMODCACHE/cache" "$GOCACHE"; exit 1;; esac\n'
+    _program(tmp_path / "bin" / "go", script)
+    with pytest.raises(ToolMissing):
+        tools.ensure_pulumi(places, _environ(tmp_path))
+    assert (places.cache / "pulumi-3.250.0-build" / "modules" / "cache").is_dir()
+
+
+def test_the_caches_of_somebody_who_builds_with_go_are_used(tmp_path: Path, places: Places) -> None:
+    _program(places.deploy_python, "exit 1\n")
+    script = 'case "$1" in env) echo go1.26.1;; build) mkdir -p "$GOMODCACHE" "$GOCACHE"; exit 1;; esac\n'
+    _program(tmp_path / "bin" / "go", script)
+    own = {"GOMODCACHE": str(tmp_path / "own-modules"), "GOCACHE": str(tmp_path / "own-compiled")}
+    with pytest.raises(ToolMissing):
+        tools.ensure_pulumi(places, {**_environ(tmp_path), **own})
+    assert (tmp_path / "own-modules").is_dir()
+    assert (tmp_path / "own-compiled").is_dir()
+    assert not (places.cache / "pulumi-3.250.0-build").exists()
 
 
 def test_the_committed_module_pins_the_version() -> None:
