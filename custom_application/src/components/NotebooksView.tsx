@@ -2,13 +2,13 @@ import { useDeferredValue, useMemo } from "react";
 
 import type { Progress } from "../../shared/api.ts";
 import { notebooksCsv, notebookUrl } from "../model/csv.ts";
-import { filterNotebooks, NOTEBOOK_COLUMNS, pageOf, sortRows, tally, type NotebookRow } from "../model/rows.ts";
-import { formatView, parseView, STATUSES, withoutFilters, type View } from "../model/view.ts";
+import { filterNotebooks, NOTEBOOK_COLUMNS, sortRows, tally, type NotebookRow } from "../model/rows.ts";
+import { formatView, parseView, STATUSES, type View } from "../model/view.ts";
 import { Outward, PersonName, StatusBadges, Time, TypeBadge } from "./bits.tsx";
-import { DataTable, type Shown } from "./DataTable.tsx";
+import type { Shown } from "./DataTable.tsx";
 import { CodeIcon, NotebookIcon } from "./icons.tsx";
-import { Pager } from "./Pager.tsx";
-import { EmptyPanel, ProgressBar } from "./states.tsx";
+import { Results } from "./Results.tsx";
+import { ProgressBar } from "./states.tsx";
 import { ExportButton, SearchField, Select, SortSelect, Toolbar } from "./Toolbar.tsx";
 
 interface Props {
@@ -30,7 +30,6 @@ export function NotebooksView({ rows, progress, origin, view, update }: Props) {
   );
   const choices = useMemo(() => choicesOf(rows ?? []), [rows]);
   const columns = useMemo(() => shown(origin), [origin]);
-  const page = pageOf(found, view.page, view.pageSize);
   return (
     <>
       <Toolbar>
@@ -66,45 +65,19 @@ export function NotebooksView({ rows, progress, origin, view, update }: Props) {
         <SortSelect columns={NOTEBOOK_COLUMNS} sort={view.sort} onSort={(sort) => update({ sort })} />
         <ExportButton name="notebooks" disabled={found.length === 0} content={() => notebooksCsv(found, origin)} />
       </Toolbar>
-      <section aria-label="Notebooks" className="border-line bg-surface rounded-xl border shadow-xs">
+      <Results
+        label="Notebooks"
+        caption="Notebooks and codespaces"
+        noun="notebook"
+        nothing="Notebooks and codespaces of the organisation appear here as soon as there are any."
+        columns={columns}
+        all={rows}
+        found={found}
+        view={view}
+        update={update}
+      >
         {rows === null && <ProgressBar progress={progress} />}
-        {rows?.length === 0 ? (
-          <EmptyPanel title="No notebooks yet">
-            Notebooks and codespaces of the organisation appear here as soon as there are any.
-          </EmptyPanel>
-        ) : rows && found.length === 0 ? (
-          <EmptyPanel title="No notebook matches">
-            <button
-              type="button"
-              className="text-accent font-medium underline"
-              onClick={() => update(withoutFilters(view))}
-            >
-              Clear search and filters
-            </button>
-          </EmptyPanel>
-        ) : (
-          <>
-            <DataTable
-              caption="Notebooks and codespaces"
-              columns={columns}
-              rows={page.rows}
-              sort={view.sort}
-              onSort={(sort) => update({ sort })}
-              skeleton={rows === null}
-            />
-            {rows && (
-              <Pager
-                page={page}
-                found={found.length}
-                all={rows.length}
-                noun="notebook"
-                size={view.pageSize}
-                onChange={update}
-              />
-            )}
-          </>
-        )}
-      </section>
+      </Results>
     </>
   );
 }

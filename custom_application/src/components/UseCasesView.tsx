@@ -1,12 +1,11 @@
 import { useDeferredValue, useMemo } from "react";
 
 import { useCasesCsv, useCaseUrl } from "../model/csv.ts";
-import { filterUseCases, pageOf, sortRows, tally, USE_CASE_COLUMNS, type UseCaseRow } from "../model/rows.ts";
-import { formatView, parseView, withoutFilters, type View } from "../model/view.ts";
+import { filterUseCases, sortRows, tally, USE_CASE_COLUMNS, type UseCaseRow } from "../model/rows.ts";
+import { formatView, parseView, type View } from "../model/view.ts";
 import { None, Outward, PersonName, Time } from "./bits.tsx";
-import { DataTable, type Shown } from "./DataTable.tsx";
-import { Pager } from "./Pager.tsx";
-import { EmptyPanel } from "./states.tsx";
+import type { Shown } from "./DataTable.tsx";
+import { Results } from "./Results.tsx";
 import { ExportButton, SearchField, Select, SortSelect, Toolbar } from "./Toolbar.tsx";
 
 interface Props {
@@ -24,7 +23,6 @@ export function UseCasesView({ rows, origin, view, update }: Props) {
   );
   const owners = useMemo(() => tally((rows ?? []).map((row) => row.owner)), [rows]);
   const columns = useMemo(() => shown(origin, rows), [origin, rows]);
-  const page = pageOf(found, view.page, view.pageSize);
   return (
     <>
       <Toolbar>
@@ -41,44 +39,17 @@ export function UseCasesView({ rows, origin, view, update }: Props) {
         <SortSelect columns={columns} sort={view.sort} onSort={(sort) => update({ sort })} />
         <ExportButton name="use-cases" disabled={found.length === 0} content={() => useCasesCsv(found, origin)} />
       </Toolbar>
-      <section aria-label="Use cases" className="border-line bg-surface rounded-xl border shadow-xs">
-        {rows?.length === 0 ? (
-          <EmptyPanel title="No use cases yet">
-            Use cases of the organisation appear here as soon as there are any.
-          </EmptyPanel>
-        ) : rows && found.length === 0 ? (
-          <EmptyPanel title="No use case matches">
-            <button
-              type="button"
-              className="text-accent font-medium underline"
-              onClick={() => update(withoutFilters(view))}
-            >
-              Clear search and filters
-            </button>
-          </EmptyPanel>
-        ) : (
-          <>
-            <DataTable
-              caption="Use cases"
-              columns={columns}
-              rows={page.rows}
-              sort={view.sort}
-              onSort={(sort) => update({ sort })}
-              skeleton={rows === null}
-            />
-            {rows && (
-              <Pager
-                page={page}
-                found={found.length}
-                all={rows.length}
-                noun="use case"
-                size={view.pageSize}
-                onChange={update}
-              />
-            )}
-          </>
-        )}
-      </section>
+      <Results
+        label="Use cases"
+        caption="Use cases"
+        noun="use case"
+        nothing="Use cases of the organisation appear here as soon as there are any."
+        columns={columns}
+        all={rows}
+        found={found}
+        view={view}
+        update={update}
+      />
     </>
   );
 }
