@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,11 @@ pytest_plugins = ["tests.stack.tools"]
 
 ROOT = Path(__file__).resolve().parents[1]
 GUARDED = ("docker", "dockerd", "pulumi")
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C again: started in the background by a shell, it would be ignored here and in every child."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

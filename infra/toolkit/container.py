@@ -17,12 +17,11 @@ import docker
 from docker.errors import APIError, NotFound
 
 from toolkit.bundles import Bundle
-from toolkit.engine import LABEL
+from toolkit.engine import LABEL, OWNER_LABEL, RUN_LABEL
 from toolkit.errors import ToolkitError
 from toolkit.image import AppImage, late_archive
 
 PORT = 8080
-RUN_LABEL, OWNER_LABEL = f"{LABEL}.run", f"{LABEL}.owner"
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"]
 PIDS_LIMIT = 4096
 

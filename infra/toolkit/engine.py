@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import socket
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from docker.tls import TLSConfig
 from toolkit.errors import ToolMissing
 
 LABEL = "bun-to-datarobot"
+RUN_LABEL, OWNER_LABEL = f"{LABEL}.run", f"{LABEL}.owner"
 START_HINT = (
     "Start the engine, or let ./bootstrap do it (Debian and Ubuntu, as root or with sudo): ./bootstrap invoke doctor. "
     "Another engine is chosen with DOCKER_HOST."
@@ -156,3 +158,22 @@ def _tls(folder: Path, *, verify: bool) -> TLSConfig:
         ca_cert=str(ca) if ca.exists() else None,
         verify=verify,
     )
+
+
+def new_run() -> str:
+    """Name a run of this process: the value of `RUN_LABEL` on all that the run makes in the engine."""
+    return f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+
+
+def is_alive(run_id: str) -> bool:
+    """Whether the process that a run belongs to still lives; one on another machine counts as alive."""
+    host, _, rest = run_id.rpartition(".")[0].rpartition(".")
+    if host != socket.gethostname() or not rest.isdigit():
+        return True
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -28,7 +28,7 @@ from dotenv import dotenv_values
 from toolkit import baseimage
 from toolkit.baseimage import BaseImage, BaseImageOptions
 from toolkit.bundles import Bundle
-from toolkit.engine import LABEL
+from toolkit.engine import LABEL, OWNER_LABEL, RUN_LABEL, new_run
 from toolkit.errors import ConfigurationError, SmokeFailed
 from toolkit.settings import SECRET_NAME
 from toolkit.source import SourceFile
@@ -40,6 +40,7 @@ RUNTIME_ENV = ".env"
 BUILD_FOLDER = "/run/bun-to-datarobot"
 PLACEHOLDER = "placeholder-of-"
 LOG_LABEL = f"{LABEL}.build-log"
+BUILD_OWNER = "build"
 KEPT_LOG = 64 * 1024
 PROXY_KEYS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
@@ -292,7 +293,7 @@ def _build_container(
     The CA bundle lies on a volume, not in the container's own files: a commit leaves volumes out, and unlike a bind
     mount it also works with an engine on another host.
     """
-    labels = {f"{LABEL}.owner": "build"}
+    labels = {OWNER_LABEL: BUILD_OWNER, RUN_LABEL: new_run()}
     volume = engine.volumes.create(labels=labels) if ca_bundle else None
     container = None
     try:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ import docker
 from docker.errors import APIError
 
 from toolkit import container
+from toolkit import engine as engines
 from toolkit.bundles import BUNDLES, DEFAULT_BUNDLE, Bundle
 from toolkit.checks import build, crawl, environment, front, lifecycle, source, start
 from toolkit.checks.context import PORT, Context, Waited
@@ -29,7 +28,7 @@ from toolkit.container import ContainerFailed, ContainerState, Listener, Running
 from toolkit.crawl import CrawlResult, HttpFetch, Limits, Response
 from toolkit.crawl import crawl as follow
 from toolkit.front import Front, Target
-from toolkit.image import AppImage
+from toolkit.image import BUILD_OWNER, AppImage
 from toolkit.report import Check, SmokeReport
 from toolkit.settings import Secret
 from toolkit.source import StagedSource
@@ -149,12 +148,13 @@ class _Smoke:
         self._on_event = on_event
         self._app_id = secrets.token_hex(12)
         self._restricted = Secret(secrets.token_urlsafe(48))
-        self._run_id = f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        self._run_id = engines.new_run()
         self._checks: list[Check] = []
         self._began = time.monotonic()
 
     def run(self) -> SmokeReport:
-        container.sweep(self._engine, OWNER, is_alive)
+        for owner in (OWNER, BUILD_OWNER):
+            container.sweep(self._engine, owner, engines.is_alive)
         spec = RunSpec(
             image=self._image,
             env=self._environment(),
@@ -371,20 +371,6 @@ def container_names(engine: docker.DockerClient, run_id: str) -> list[str]:
     """Give the names of the containers of a run that are still there."""
     found = engine.api.containers(all=True, filters={"label": f"{container.RUN_LABEL}={run_id}"})
     return [str(one["Names"][0]).lstrip("/") for one in found]
-
-
-def is_alive(run_id: str) -> bool:
-    """Whether the process that a run belongs to still lives; one on another machine counts as alive."""
-    host, _, rest = run_id.rpartition(".")[0].rpartition(".")
-    if host != socket.gethostname() or not rest.isdigit():
-        return True
-    try:
-        os.kill(int(rest), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _cpus(engine: docker.DockerClient, host: str) -> int:

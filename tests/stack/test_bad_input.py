@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -197,11 +198,12 @@ def test_without_a_terminal_nothing_is_asked_and_nothing_done(checkout: Checkout
     failed(result, 2, "There is no terminal to ask on", "--yes")
 
 
-def _containers(owner: str) -> set[str]:
+def _containers(pid: int) -> set[str]:
+    """The containers, running or not, that a process with this id made for smoke tests and builds."""
     client = docker.from_env()
     try:
-        found = client.containers.list(all=True, filters={"label": f"bun-to-datarobot.owner={owner}"})
-        return {str(one.name) for one in found}
+        found = client.containers.list(all=True, filters={"label": "bun-to-datarobot.run"})
+        return {str(one.name) for one in found if f".{pid}." in one.labels["bun-to-datarobot.run"]}
     finally:
         client.close()
 
@@ -212,9 +214,8 @@ def test_ctrl_c_leaves_nothing_behind(
     checkout: Checkout, app: Path, number: signal.Signals, step: str, until: str
 ) -> None:
     seconds = 20 if step == "build" else 0
-    (app / "build-app.sh").write_text(f"#!/bin/sh\necho building {number}; sleep {seconds}\n")
+    (app / "build-app.sh").write_text(f"#!/bin/sh\necho building; sleep {seconds} # {uuid.uuid4()}\n")
     (app / "server.ts").write_text("await Bun.sleep(20000);\n")
-    before = _containers("smoke") | _containers("build")
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "invoke", "smoke", "--app", str(app)],
         cwd=checkout.root,
@@ -226,16 +227,20 @@ def test_ctrl_c_leaves_nothing_behind(
     )
     assert process.stdout is not None
     assert process.stderr is not None
+    seen: list[str] = []
     for line in process.stdout:
+        seen.append(line)
         if line.startswith(until):
             break
+    assert seen[-1].startswith(until), "".join(seen)
     time.sleep(1.0)
+    assert len(_containers(process.pid)) == 1
     process.send_signal(number)
     rest, stderr = process.communicate(timeout=30)
     assert process.returncode == 8, rest + stderr
     assert "Traceback" not in stderr
     assert "Cancelled" in stderr
-    assert _containers("smoke") | _containers("build") == before
+    assert _containers(process.pid) == set()
 
 
 def test_a_failed_deployment_says_why_the_platform_refused(checkout: Checkout, app: Path) -> None:

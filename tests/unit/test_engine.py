@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +66,14 @@ def test_an_engine_that_does_not_answer_is_named_with_its_address_and_reason(tmp
     assert caught.value.exit_code == 10
     assert caught.value.details == (f"unix://{tmp_path}/none.sock (DOCKER_HOST is set): the socket does not exist",)
     assert "./bootstrap" in caught.value.hint
+
+
+def test_only_dead_runs_of_this_machine_are_swept() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert engine.is_alive(engine.new_run())
+    here = socket.gethostname()
+    assert engine.is_alive(f"{here}.{os.getpid()}.ab12")
+    assert not engine.is_alive(f"{here}.{child.pid}.ab12")
+    assert engine.is_alive(f"another-machine.{child.pid}.ab12")
+    assert engine.is_alive("of another kind")
