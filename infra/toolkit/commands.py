@@ -26,6 +26,7 @@ from toolkit.console import Console, counts
 from toolkit.container import sweep
 from toolkit.deploy import Bench
 from toolkit.errors import Cancelled, ConfigurationError, SmokeFailed, ToolkitError
+from toolkit.image import BUILD_OWNER, remove_unused
 from toolkit.settings import Secret, Settings
 from toolkit.tools import Places
 
@@ -270,12 +271,12 @@ def clean(root: Path, *, everything: bool, yes: bool) -> None:
         _control().stop(settings.emulator_data)
     with suppress(ToolkitError):
         engine, _ = engines.connect(bench.environ, bench.places.home)
-        removed = [name for owner in ("smoke", "build") for name in sweep(engine, owner, lambda _run: False)]
-        for found in engine.images.list(filters={"label": f"{engines.LABEL}.digest"}):
-            engine.images.remove(found.id, force=True)
-            removed += found.tags
-        for name in removed:
+        removed = [name for owner in ("smoke", BUILD_OWNER) for name in sweep(engine, owner, engines.is_alive)]
+        images, used = remove_unused(engine)
+        for name in (*removed, *images):
             console.line(f"removed {name}")
+        for name in used:
+            console.line(f"kept {name}: a container uses it")
     folders = [settings.toolkit_dir / name for name in ("smoke", "stage", "pulumi")]
     if everything:
         folders += [settings.toolkit_dir, bench.places.cache]

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ HOOKS = ("build-app.sh", "start-app.sh")
 RUNTIME_ENV = ".env"
 BUILD_FOLDER = "/run/bun-to-datarobot"
 PLACEHOLDER = "placeholder-of-"
-LOG_LABEL = f"{LABEL}.build-log"
+DIGEST_LABEL, LOG_LABEL = f"{LABEL}.digest", f"{LABEL}.build-log"
 BUILD_OWNER = "build"
 KEPT_LOG = 64 * 1024
 PROXY_KEYS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -164,9 +165,27 @@ def build_app(
                 repository=f"{LABEL}/app",
                 tag=digest[:12],
                 changes=['ENTRYPOINT ["./start-app.sh"]', "CMD []"],
-                conf={"Labels": {f"{LABEL}.digest": digest, LOG_LABEL: _pack_log(log)}},
+                conf={"Labels": {DIGEST_LABEL: digest, LOG_LABEL: _pack_log(log)}},
             )
     return AppImage(tag, digest, environment, late, image is None, time.monotonic() - started, tuple(log))
+
+
+def remove_unused(engine: docker.DockerClient, *, label: str = DIGEST_LABEL) -> tuple[list[str], list[str]]:
+    """Remove the images of this tool that no container uses; give the tags that went and the tags that stay."""
+    removed, kept = [], []
+    for found in engine.images.list(filters={"label": label}):
+        for tag in found.tags or [found.id]:
+            try:
+                engine.images.remove(tag)
+            except ImageNotFound:
+                continue
+            except APIError as error:
+                if error.status_code != HTTPStatus.CONFLICT:
+                    raise
+                kept.append(tag)
+            else:
+                removed.append(tag)
+    return removed, kept
 
 
 def _pack_log(log: Iterable[str]) -> str:
@@ -258,7 +277,7 @@ def _build(
             fileobj=io.BytesIO(archive),
             custom_context=True,
             tag=tag,
-            labels={f"{LABEL}.digest": digest},
+            labels={DIGEST_LABEL: digest},
             buildargs=proxies,
             rm=True,
             forcerm=True,

@@ -186,3 +186,20 @@ def test_without_debootstrap_the_error_says_what_is_lacking(engine: docker.Docke
     with pytest.raises(ToolMissing, match="debootstrap, which a stand-in needs, is not installed") as caught:
         baseimage.ensure(engine, "oven/bun:9-debian", BaseImageOptions(environ={"PATH": "/nowhere"}))
     assert "BUN_IMAGE" in caught.value.hint
+
+
+def test_only_images_that_nothing_uses_are_removed(engine: docker.DockerClient, environment: EnvironmentImage) -> None:
+    label = f"bun-to-datarobot.test-{uuid.uuid4().hex}"
+    names = [f"bun-to-datarobot/test-{uuid.uuid4().hex[:8]}:{which}" for which in ("used", "unused")]
+    container = engine.containers.create(environment.tag, command=["sleep", "60"])
+    for name in names:
+        repository, _, tag = name.partition(":")
+        container.commit(repository=repository, tag=tag, conf={"Labels": {label: name}})
+    container.remove()
+    user = engine.containers.create(names[0], command=["sleep", "60"])
+    try:
+        assert image.remove_unused(engine, label=label) == ([names[1]], [names[0]])
+    finally:
+        user.remove()
+    assert image.remove_unused(engine, label=label) == ([names[0]], [])
+    assert image.remove_unused(engine, label=label) == ([], [])

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
+from docker.errors import ImageNotFound
 
 from tests.apps import bun_apps
 from tests.apps.bun_apps import BunApp
@@ -77,7 +79,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     ground = Ground(engine, address.host, image.build_environment(engine, context, base=base), base, {})
     yield ground
     for tag in ground.built:
-        engine.images.remove(tag, force=True)
+        with suppress(ImageNotFound):
+            engine.images.remove(tag, force=True)
     engine.close()
 
 
