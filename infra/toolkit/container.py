@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import docker
@@ -24,6 +25,7 @@ from toolkit.image import AppImage, late_archive
 PORT = 8080
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"]
 PIDS_LIMIT = 4096
+REMOVAL = 20  # seconds
 
 # Prints the sockets that listen, then for every process its id, its sockets and its environment in hexadecimal: the
 # image has a shell, but perhaps neither ss nor lsof.
@@ -135,10 +137,13 @@ class RunningApp:
 
     def logs(self, tail: int = 200) -> list[str]:
         """Give the last lines of standard output and error, in order."""
-        with suppress(NotFound):
+        try:
             output: bytes = self._container.logs(stdout=True, stderr=True, tail=tail)
-            return output.decode("utf-8", "replace").splitlines()
-        return []
+        except APIError as error:
+            if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):  # gone, or being removed
+                raise
+            return []
+        return output.decode("utf-8", "replace").splitlines()
 
     def state(self) -> ContainerState:
         """Ask the engine for the state; a container that is gone counts as exited."""
@@ -189,8 +194,20 @@ class RunningApp:
 
     def remove(self) -> None:
         """Remove the container with its anonymous volumes, running or not."""
+        _remove(self._container)
+
+
+def _remove(container: Any) -> None:
+    """Remove a container; one that is gone, or that somebody else is just removing, is as good as removed."""
+    try:
+        container.remove(force=True, v=True)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != HTTPStatus.CONFLICT:
+            raise
         with suppress(NotFound):
-            self._container.remove(force=True, v=True)
+            container.wait(condition="removed", timeout=REMOVAL)
 
 
 def start(engine: docker.DockerClient, spec: RunSpec, *, host: str = "127.0.0.1", cpus: int = 1024) -> RunningApp:
@@ -207,7 +224,7 @@ def start(engine: docker.DockerClient, spec: RunSpec, *, host: str = "127.0.0.1"
         port = _published_port(container)
     except BaseException as error:
         if container is not None:
-            container.remove(force=True, v=True)
+            _remove(container)
         if isinstance(error, APIError):
             raise ContainerFailed(
                 f"The engine could not start the app's container: {error.explanation or error}",
@@ -243,9 +260,8 @@ def sweep(engine: docker.DockerClient, owner: str, is_alive: Callable[[str], boo
     removed = []
     for container in engine.containers.list(all=True, filters={"label": f"{OWNER_LABEL}={owner}"}):
         if not is_alive(container.labels.get(RUN_LABEL, "")):
-            with suppress(NotFound):
-                container.remove(force=True, v=True)
-                removed.append(container.name)
+            _remove(container)
+            removed.append(container.name)
     return removed
 
 

@@ -17,7 +17,7 @@ from toolkit.settings import Settings
 NAME = ".env"
 NOWHERE = re.compile(r"[\x00\r\ud800-\udfff]")
 NOT_SINGLE = re.compile(r"'|\\?\$[A-Za-z0-9_{]|\\\$|(?<!\\)(?:\\\\)*\\\Z")
-NOT_DOUBLE = re.compile(r'["`]|\\(?:["\\`$nr\n]|\Z)')
+NOT_DOUBLE = re.compile(r'["`]|\\(?:["\\`$nr\n\x01\x7f]|\Z)')
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def _quote(key: str, value: str) -> str:
     Single quotes: Bun still expands `$name`, drops the backslash of `\\$`, and takes a quotation mark after an odd
     number of backslashes as part of the value. Double quotes: `\\$` is a dollar for all; Bun keeps the backslash of
     `\\"`, `\\\\` and that before a backtick, and makes `\\n` and `\\r` line ends. In both, Bun reads a carriage return
-    as a line end.
+    as a line end. Between double quotes bash loses the characters 0x01 and 0x7f after a backslash.
     """
     if odd := NOWHERE.search(value):
         raise _unwritable(key, "bytes that are not UTF-8" if odd[0] > "\x7f" else f"the character 0x{ord(odd[0]):02x}")

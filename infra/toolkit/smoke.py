@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from threading import Thread
 from types import FrameType
 from typing import Any, Literal
 
@@ -27,7 +29,6 @@ from toolkit.checks.context import PORT, Context, Waited
 from toolkit.container import ContainerFailed, ContainerState, Listener, RunningApp, RunSpec, StopResult
 from toolkit.crawl import CrawlResult, HttpFetch, Limits, Response
 from toolkit.crawl import crawl as follow
-from toolkit.front import Front, Target
 from toolkit.image import BUILD_OWNER, AppImage
 from toolkit.report import Check, SmokeReport
 from toolkit.settings import Secret
@@ -189,6 +190,8 @@ class _Smoke:
     def _started(self, spec: RunSpec) -> Iterator[App]:
         """The started app; an engine that cannot run start-app.sh is an answer of the test, not an error."""
         cpus = _cpus(self._engine, self._host)
+        # Loading the front's packages takes about as long as the engine takes to start a container.
+        Thread(target=import_module, args=("toolkit.front",), name="load", daemon=True).start()
         try:
             app = container.start(self._engine, spec, host=self._host, cpus=cpus)
         except ContainerFailed as problem:
@@ -245,6 +248,8 @@ class _Smoke:
 
     def _visit(self, app: App, context: Context) -> Context:
         """Crawl the app through the front, and look into its container meanwhile."""
+        from toolkit.front import Front, Target
+
         target = Target(host=self._host, port=app.port, app_id=self._app_id, mode=self._options.mode)
         with ThreadPoolExecutor(1, "look") as aside, Front(target) as entrance, HttpFetch() as fetch:
             looking = aside.submit(held, app)

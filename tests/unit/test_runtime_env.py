@@ -96,9 +96,9 @@ def test_any_value_is_read_alike_or_refused(tmp_path: Path, values: list[str]) -
 
 @pytest.fixture(scope="module")
 def pairs() -> dict[str, str]:
-    """Every two characters of ASCII after each other, at the beginning, in the middle and at the end."""
+    """Every two characters of ASCII after each other: alone, in the middle, and before what asks for double quotes."""
     characters = [chr(code) for code in range(1, 128)]
-    values = [shape.format(one + two) for one in "'\"\\$` #" for two in characters for shape in ("{}", "a{}b")]
+    values = [shape.format(one + two) for one in "'\"\\$` #" for two in characters for shape in ("{}", "a{}b", "{}$0")]
     return {f"K_{number}": value for number, value in enumerate(values)}
 
 
