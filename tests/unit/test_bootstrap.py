@@ -477,7 +477,7 @@ def test_an_old_python_is_named_with_what_to_install(machine: Machine) -> None:
     debian(machine)  # would only give the same one again
     done = machine.run("--no-engine", "true")
     assert done.returncode == 10
-    assert "Python 3.11 or newer is needed; python3 is Python 3.9.2" in done.stderr
+    assert "Python 3.11 or newer is needed; python3 is Python 3.9.2.\n" in done.stderr
     assert "apt-get install python3" in done.stderr
     assert "PYTHON=" in done.stderr
     assert machine.log == []
