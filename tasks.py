@@ -47,7 +47,7 @@ def build(_c: Context, stack: str = "", fresh: bool = False) -> None:
         "app": "Folder of the app (default: APP_DIR).",
         "environment": "Folder of the environment's Dockerfile (default: ENVIRONMENT_DIR).",
         "env_file": "File with settings instead of .env.",
-        "runtime_env": "generated, verbatim or credential: where the app's .env comes from.",
+        "runtime_env": "generated or verbatim: where the app's .env comes from.",
         "mode": "strip (root path, the default) or keep (below /apps/<id>).",
         "browser": "auto, on or off.",
         "bundle": "Resource bundle, for example cpu.8xlarge.",
@@ -111,13 +111,20 @@ def destroy(_c: Context, stack: str = "", yes: bool = False, json: bool = False)
     _commands().destroy(ROOT, stack, yes=yes, as_json=json)
 
 
-@task(help={"everything": "Also the local platform's data, state, and tools built for every checkout."} | YES)
+@task(help={"everything": "Also the local platform with its data, and tools built for all checkouts."} | YES)
 def clean(_c: Context, everything: bool = False, yes: bool = False) -> None:
     """Remove leftover containers, images of this tool and caches; state and local platform stay."""
     _commands().clean(ROOT, everything=everything, yes=yes)
 
 
-@task(name="start", help=JSON | {"data": "Folder of its data (default: EMULATOR_DATA).", "port": "Port; 0: any free."})
+@task(
+    name="start",
+    help=JSON
+    | {
+        "data": "Folder of its data (default: EMULATOR_DATA).",
+        "port": "Port (default: the last one, else 8085, else any free one).",
+    },
+)
 def emulator_start(_c: Context, data: str = "", port: int = 0, json: bool = False) -> None:
     """Start the local DataRobot."""
     _commands().emulator_start(ROOT, data, port, as_json=json)

@@ -8,6 +8,7 @@ waits for a line `go` or `stop`. Secrets come in the environment, never in the a
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import time
@@ -22,6 +23,9 @@ from toolkit import stackconfig
 
 # A replacement has three steps; the one called `replace` stands for them.
 COUNTED = ("create", "update", "replace", "delete", "same")
+
+# Where a plugin was found is no warning: we put it there.
+USUAL = re.compile(r"using pulumi-\S+ from \$PATH")
 
 Emit = Callable[[dict[str, Any]], None]
 Go = Callable[[], bool]
@@ -83,6 +87,8 @@ def _preview(request: dict[str, Any], emit: Emit, _go: Go) -> dict[str, Any]:
 def _deploy(request: dict[str, Any], emit: Emit, go: Go) -> dict[str, Any]:
     """Preview, ask, and carry out; without a change there is nothing to ask and nothing to carry out."""
     stack = _stack(request, create=True)
+    if request.get("refresh"):
+        stack.refresh(suppress_progress=True)
     planned = _plan(stack, emit)
     if set(planned) == {"same"} and (outputs := _values(stack.outputs())):
         return {"changes": planned, "outputs": outputs}
@@ -167,6 +173,8 @@ class _Watch:
             self._emit({"event": "failed", **_step(event.res_op_failed_event.metadata), **now})
         elif event.diagnostic_event and event.diagnostic_event.severity in {"error", "warning"}:
             found = event.diagnostic_event
+            if USUAL.search(found.message):
+                return
             text = {"severity": found.severity, "urn": found.urn or "", "text": found.message}
             self._emit({"event": "diagnostic", **text, **now})
 

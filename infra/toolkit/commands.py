@@ -22,7 +22,7 @@ from toolkit import settings as configuration
 from toolkit import smoke as smoking
 from toolkit import stack as stacks
 from toolkit import stackconfig, tools
-from toolkit.console import Console, counts
+from toolkit.console import Console, number
 from toolkit.container import sweep
 from toolkit.deploy import Bench
 from toolkit.errors import Cancelled, ConfigurationError, SmokeFailed, ToolkitError
@@ -45,20 +45,21 @@ def command(function: Callable[Concatenate[Path, P], None]) -> Callable[Concaten
 
     @functools.wraps(function)
     def run(root: Path, *args: P.args, **options: P.kwargs) -> None:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _interrupt)
+        for wanted in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(wanted, _interrupt)
         try:
-            function(root, *args, **options)
+            try:
+                function(root, *args, **options)
+            except KeyboardInterrupt:
+                hint = "Run the same command again: it goes on from what is there."
+                raise Cancelled("Cancelled.", hint=hint) from None
+            except OSError as error:
+                raise _file_problem(error) from error
         except ToolkitError as error:
             Console().error(error)
             if options.get("as_json"):
                 Console(as_json=True).result({"ok": False, "exit_code": error.exit_code, "error": error.message})
             raise Exit(code=error.exit_code) from None
-        except KeyboardInterrupt:
-            Console().error(Cancelled("Cancelled.", hint="Run the same command again: it goes on from what is there."))
-            raise Exit(code=Cancelled.exit_code) from None
-        except OSError as error:
-            raise Exit(code=_file_problem(error)) from None
 
     return cast(Callable[Concatenate[Path, P], None], run)
 
@@ -102,7 +103,8 @@ def stage(root: Path, stack: str, *, as_json: bool) -> None:
     """Show what ships and what does not."""
     console = Console(as_json=as_json)
     settings = _settings(root, stack, needs_platform=False)
-    release = deployment.stage(settings, _bench(root, _quiet(console)), full_token=PLACEHOLDER_TOKEN)
+    with deployment.locked(settings):
+        release = deployment.stage(settings, _bench(root, _quiet(console)), full_token=PLACEHOLDER_TOKEN)
     staged = release.staged
     if as_json:
         console.document(
@@ -124,9 +126,10 @@ def build(root: Path, stack: str, *, fresh: bool) -> None:
     console = Console()
     bench = _bench(root, console)
     settings = _settings(root, stack, needs_platform=False)
-    release = deployment.stage(settings, bench, full_token=PLACEHOLDER_TOKEN)
     engine, _ = engines.connect(bench.environ, bench.places.home)
-    app = deployment.build(engine, settings, release, bench, fresh=fresh)
+    with deployment.workroom(settings) as room:
+        release = deployment.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
+        app = deployment.build(engine, settings, release, bench, fresh=fresh)
     console.line(f"{app.environment.tag}\n{app.tag}")
 
 
@@ -156,8 +159,9 @@ def smoke(
         full_token=settings.token or PLACEHOLDER_TOKEN,
         endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
     )
-    release = deployment.stage(settings, bench, full_token=PLACEHOLDER_TOKEN)
-    report = deployment.prove(settings, release, bench, options=options, fresh=fresh, reuse=False)
+    with deployment.workroom(settings) as room:
+        release = deployment.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
+        report = deployment.prove(settings, release, bench, options=options, fresh=fresh, reuse=False)
     if json_to == "-":
         console.document(report.to_json())
     else:
@@ -173,7 +177,7 @@ def preview(root: Path, stack: str, *, as_json: bool) -> None:
     """Show what a deployment would change."""
     console = Console(as_json=as_json)
     result = deployment.preview(_settings(root, stack, needs_platform=True), _bench(root, console))
-    console.line(counts(result.changes))
+    console.line(stacks.counted(result.changes))
     console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})
 
 
@@ -184,11 +188,11 @@ def deploy(root: Path, stack: str, *, yes: bool, as_json: bool, fresh: bool) -> 
     settings = _settings(root, stack, needs_platform=True)
 
     def confirm(changes: Mapping[str, int]) -> bool:
-        return yes or console.ask(f"{counts(changes)} on the stack {settings.stack}. Go on?")
+        return yes or console.ask(f"{stacks.counted(changes)} on the stack {settings.stack}. Go on?")
 
     done = deployment.deploy(settings, _bench(root, console), confirm=confirm, fresh=fresh)
     console.line()
-    console.line(f"{counts(done.changes)}; {done.verified} files proved; {done.seconds:.1f} s")
+    console.line(f"{stacks.counted(done.changes)}; {number(done.verified, 'file')} proved; {done.seconds:.1f} s")
     if settings.stack == stackconfig.LOCAL:
         link = _control().sign_in_link(settings.emulator_data, done.outputs.app_url)
         console.line(f"The app runs on the local platform. Sign in and see it: {link}")
@@ -252,10 +256,15 @@ def destroy(root: Path, stack: str, *, yes: bool, as_json: bool) -> None:
     def confirm(found: stacks.StackResult) -> bool:
         for resource in found.resources:
             console.line(f"  - {resource['type']} {resource['name']} {resource['id']}")
-        return yes or console.ask(f"Remove these {len(found.resources)} resources of {settings.stack}?")
+        return yes or console.ask(f"Remove {number(len(found.resources), 'resource')} of {settings.stack}?")
 
-    result = deployment.destroy(settings, _bench(root, console), confirm=confirm)
-    console.line(f"The stack {settings.stack} is gone: {result.changes.get('delete', 0)} resources were removed.")
+    try:
+        result = deployment.destroy(settings, _bench(root, console), confirm=confirm)
+    except stacks.StackMissing:
+        console.line(f"There is nothing to remove: nothing is deployed on the stack {settings.stack}.")
+        console.result({"ok": True, "exit_code": 0, "changes": {}})
+        return
+    console.line(f"The stack {settings.stack} is gone: {number(result.changes.get('delete', 0), 'resource')} removed.")
     console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})
 
 
@@ -265,10 +274,12 @@ def clean(root: Path, *, everything: bool, yes: bool) -> None:
     console = Console()
     bench = _bench(root, console)
     settings = _settings(root, "", needs_platform=False)
-    if everything and not (yes or console.ask("Remove the local platform with its data, and all local state?")):
+    question = "Remove the local platform with its data, and the tools that were built for all checkouts?"
+    if everything and not (yes or console.ask(question)):
         raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
+    local = _emulator_settings(root, "", 0)
     if everything:
-        _control().stop(settings.emulator_data)
+        _control().stop(local.emulator_data)
     with suppress(ToolkitError):
         engine, _ = engines.connect(bench.environ, bench.places.home)
         removed = [name for owner in ("smoke", BUILD_OWNER) for name in sweep(engine, owner, engines.is_alive)]
@@ -278,8 +289,9 @@ def clean(root: Path, *, everything: bool, yes: bool) -> None:
         for name in used:
             console.line(f"kept {name}: a container uses it")
     folders = [settings.toolkit_dir / name for name in ("smoke", "stage", "pulumi")]
-    if everything:
-        folders += [settings.toolkit_dir, bench.places.cache]
+    if everything:  # the state of stacks elsewhere stays: without it nobody could destroy them
+        folders += [local.emulator_data, bench.places.cache]
+        deployment.forget(local)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     console.line("Clean.")
@@ -317,7 +329,10 @@ def emulator_reset(root: Path, data: str, *, yes: bool) -> None:
     console = Console()
     if not (yes or console.ask("Remove all applications of the local platform?")):
         raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
-    _control().reset(_emulator_settings(root, data, 0).emulator_data)
+    settings = _emulator_settings(root, data, 0)
+    _control().reset(settings.emulator_data)
+    if not data:
+        deployment.forget(settings)
     console.line("The local platform is empty again.")
 
 
@@ -440,7 +455,7 @@ def _platform_line(settings: Settings) -> str:
         return f"DataRobot {client.check_access()} at {settings.endpoint}"
 
 
-def _file_problem(error: OSError) -> int:
+def _file_problem(error: OSError) -> ConfigurationError:
     """Say what is wrong with a file or the disk; what no person can act on keeps its traceback."""
     hints = {
         errno.ENOSPC: "The disk is full: free some space, for example with invoke clean.",
@@ -455,6 +470,4 @@ def _file_problem(error: OSError) -> int:
     if error.errno not in hints:
         raise error
     where = f": {error.filename}" if error.filename else ""
-    problem = ConfigurationError(f"{error.strerror}{where}", hint=hints[error.errno])
-    Console().error(problem)
-    return problem.exit_code
+    return ConfigurationError(f"{error.strerror}{where}", hint=hints[error.errno])

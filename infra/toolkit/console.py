@@ -24,7 +24,6 @@ MARKS = {"ok": ("ok    ", "green"), "failed": ("failed", "red")}
 SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "replace": ("±", "magenta"), "delete": ("-", "red")}
 STATUSES = {"pass": "green", "warn": "yellow", "fail": "red"}
 STEPS = {"create-replacement": "create", "delete-replaced": "delete"}
-OPERATIONS = ("create", "update", "replace", "delete", "same")
 # What text of others (logs of builds, names of files) must not do: steer the terminal. Tabs and line ends may stay.
 CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
@@ -54,8 +53,6 @@ class Console:
             self._phase(event)
         elif kind == "line":
             self._below((event["text"], "dim"))
-        elif kind == "preview":
-            self._below(f"preview: {counts(event['changes'])}")
         elif kind in {"done", "failed"} and event.get("op") not in {"same", "read"}:
             self._resource(event)
         elif kind == "diagnostic" and event.get("severity") == "warning" and self.verbose:
@@ -132,7 +129,7 @@ class Console:
                     self._print("     ", ("next:", "cyan"), f" {check.hint}")
         for family, statuses in families.items():
             if set(statuses) <= {"pass"}:
-                self._print(("pass", "green"), f" {family} ", (f"({_number(len(statuses), 'check')})", "dim"))
+                self._print(("pass", "green"), f" {family} ", (f"({number(len(statuses), 'check')})", "dim"))
             elif "skip" in statuses and not {"fail", "warn"} & set(statuses):
                 self._print((f"skip {family}", "dim"))
         self._print((report.verdict, f"bold {STATUSES[report.verdict]}"), f" in {report.seconds:.1f} s")
@@ -178,14 +175,8 @@ class Console:
         return text
 
 
-def counts(changes: Mapping[str, int]) -> str:
-    """Put numbers of operations into words."""
-    words = [f"{changes[operation]} to {operation}" for operation in OPERATIONS[:-1] if changes.get(operation)]
-    unchanged = changes.get("same", 0)
-    return ", ".join([*words, *([f"{unchanged} unchanged"] if unchanged else [])]) if words else "no changes"
-
-
-def _number(count: int, noun: str) -> str:
+def number(count: int, noun: str) -> str:
+    """Put a count into words: 1 file, 2 files."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -72,6 +73,16 @@ class Client:
         """Give the applications that are called exactly `name`."""
         return list(self.get(f"customApplications/?name={quote(name, safe='')}").get("data", []))
 
+    def applications_of(self, source_id: str) -> list[Mapping[str, Any]]:
+        """Give the applications that run any version of a source."""
+        found = self.get(f"customApplications/?customApplicationSourceId={quote(source_id, safe='')}").get("data", [])
+        return [application for application in found if application.get("customApplicationSourceId") == source_id]
+
+    def delete_application(self, application_id: str) -> None:
+        """Remove an application; one that is gone already is no error."""
+        with suppress(PlatformError):
+            self._send("DELETE", f"customApplications/{application_id}/", permission="", probes=False)
+
     def application_logs(self, application_id: str) -> Mapping[str, Any]:
         """Give `logs`, and `buildLog`, `buildStatus`, `buildError` where there are any."""
         return self.get(f"customApplications/{application_id}/logs/")
@@ -97,8 +108,11 @@ class Client:
         return self._get(path, permission=permission, probes=False)
 
     def _get(self, path: str, *, permission: str = "", probes: bool) -> Mapping[str, Any]:
+        return self._send("GET", path, permission=permission, probes=probes)
+
+    def _send(self, method: str, path: str, *, permission: str, probes: bool) -> Mapping[str, Any]:
         try:
-            response = self._client.get(path)
+            response = self._client.request(method, path)
         except httpx.TimeoutException as error:
             raise TimedOut(
                 f"{self._host} does not answer within {TIMEOUT.read:.0f} s.",
@@ -124,6 +138,8 @@ class Client:
                 f"{self._host} refuses {path} for this token (403).{lacking}",
                 hint="Use a key of an account that may read all use cases and notebooks of the organisation.",
             )
+        if status == 204:
+            return {}
         try:
             data = response.json()
         except ValueError:

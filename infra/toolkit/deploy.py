@@ -12,12 +12,13 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ from toolkit.image import AppImage
 from toolkit.report import SmokeReport
 from toolkit.settings import Secret, Settings
 from toolkit.source import StagedSource
-from toolkit.stack import Driver, StackResult
+from toolkit.stack import Driver, StackResult, counted
 from toolkit.stackconfig import StackInputs, StackOutputs
 from toolkit.tools import Places
 
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 SMOKE_VALID = 24 * 3600.0
 SWITCH_PATIENCE = 120.0
+WORKROOM = "run."
+NAME_TAKEN = re.compile(r"must be unique|already (?:in use|exists)", re.IGNORECASE)
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -151,12 +154,32 @@ def start_emulator(settings: Settings, bench: Bench) -> EmulatorInfo:
     )
 
 
-def stage(settings: Settings, bench: Bench, *, full_token: Secret | None = None) -> Release:
-    """Copy what ships into `.toolkit/stage/<stack>`, pack the environment, write what the program is told.
+@contextmanager
+def workroom(settings: Settings) -> Iterator[Path]:
+    """Give a folder to stage into for a run that deploys nothing: runs side by side keep their files apart.
 
-    `full_token` stands in for the token where there is none (a smoke test without an account).
+    It goes at the end, and so do those that killed runs have left.
     """
-    folder = settings.toolkit_dir / "stage" / settings.stack
+    stages = settings.toolkit_dir / "stage"
+    stages.mkdir(parents=True, exist_ok=True)
+    for left in stages.glob(f"{WORKROOM}*"):
+        if not engines.is_alive(left.name.removeprefix(WORKROOM)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = stages / f"{WORKROOM}{engines.new_run()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def stage(settings: Settings, bench: Bench, *, full_token: Secret | None = None, folder: Path | None = None) -> Release:
+    """Copy what ships into `folder`, pack the environment, write what the program is told.
+
+    `full_token` stands in for the token where there is none (a smoke test without an account). Without `folder` it is
+    `.toolkit/stage/<stack>`, from where the stack is deployed: only for whoever holds the lock of the stack.
+    """
+    folder = folder or settings.toolkit_dir / "stage" / settings.stack
     with bench.phase("stage", settings.app.name) as say:
         chosen = settings if settings.token or not full_token else dataclasses.replace(settings, token=full_token)
         staged = source.stage(
@@ -224,6 +247,9 @@ def prove(
         app = build(client, settings, release, bench, fresh=fresh)
         with bench.phase("smoke", f"{settings.bundle.id}, {chosen.mode}") as say:
             report = smoke.run(client, app, release.staged, chosen, host=address.host, on_event=bench.on_event)
+            report = dataclasses.replace(
+                report, release={**report.release, "digest": release.digest, "image": app.digest}
+            )
             report.write(path)
             say(f"{len(report.checks)} checks, {report.verdict}", ok=report.verdict != "fail")
     finally:
@@ -303,7 +329,7 @@ def state_backend(settings: Settings, bench: Bench) -> dict[str, str]:
     if settings.backend_url:
         chosen["PULUMI_BACKEND_URL"] = settings.backend_url
     elif settings.stack == stackconfig.LOCAL or not _logged_in(settings, bench):
-        folder = settings.toolkit_dir / "state"
+        folder = _own_state(settings)
         folder.mkdir(parents=True, exist_ok=True)
         chosen["PULUMI_BACKEND_URL"] = folder.resolve().as_uri()
     if settings.access_token:
@@ -330,27 +356,30 @@ def deploy(
     VerificationFailed, or what the steps raise.
     """
     started = time.monotonic()
-    with _locked(settings):
+    with locked(settings):
         settings = with_local_platform(settings, bench)
         platform_version = _preflight(settings, bench)
         release = stage(settings, bench)
-        with _beside(bench, lambda: driver(settings, bench)) as prepared:
+        with _beside(bench, lambda: driver(settings, _told_as(bench, "pulumi"))) as prepared:
             report = prove(settings, release, bench, fresh=fresh)
             require_pass(report)
             with bench.phase("pulumi") as say:
                 drive = prepared()
                 stand_in = " (stand-in)" if drive.plugin.stand_in else ""
                 say(f"{drive.pulumi.version} ({drive.pulumi.origin}), provider {drive.plugin.version}{stand_in}")
-        result = _up(settings, drive, inputs(settings, release), bench, confirm)
-        assert result.outputs is not None
-        verified = _verify(settings, result.outputs, report, bench)
-    bench.on_event({"event": "platform", "version": platform_version})
-    return Deployed(result.outputs, result.changes, release.digest, verified, time.monotonic() - started)
+        wanted = inputs(settings, release)
+        outputs, changes = _up(settings, drive, wanted, bench, confirm)
+        if _runs_another_version(settings, outputs):
+            bench.line("The platform runs another version than the state says: the state is read anew.")
+            outputs, changes = _up(settings, drive, wanted, bench, confirm, refresh=True)
+        verified = _verify(settings, outputs, report, bench)
+    bench.on_event({"event": "platform", "platform_version": platform_version})
+    return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
 
 
 def preview(settings: Settings, bench: Bench) -> StackResult:
     """Show what a deployment would change; nothing is changed and nothing is smoked."""
-    with _locked(settings):
+    with locked(settings):
         settings = with_local_platform(settings, bench)
         release = stage(settings, bench)
         drive = driver(settings, bench)
@@ -359,7 +388,8 @@ def preview(settings: Settings, bench: Bench) -> StackResult:
 
 
 def describe(settings: Settings, bench: Bench) -> StackResult:
-    """Give outputs and resources of the stack as its state has them."""
+    """Give outputs and resources of the stack as its state has them. Raises StackMissing."""
+    _require_stack(settings, bench)
     return stack.run(driver(settings, bench), "describe")
 
 
@@ -368,22 +398,53 @@ def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult]
 
     Raises Cancelled when `confirm` says no, StackMissing when there is no such stack.
     """
-    with _locked(settings):
+    with locked(settings):
+        _require_stack(settings, bench)
         settings = with_local_platform(settings, bench)
         drive = driver(settings, bench)
         found = stack.run(drive, "describe")
         if not confirm(found):
             raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
         with bench.phase("destroy", settings.stack) as say:
+            _remove_strays(settings, found.resources, bench)
             result = stack.run(drive, "destroy", on_event=bench.on_event)
-            say(f"{len(found.resources)} resources removed")
+            say(counted(result.changes, done=True))
         shutil.rmtree(settings.toolkit_dir / "stage" / settings.stack, ignore_errors=True)
         shutil.rmtree(drive.work_dir, ignore_errors=True)
     return result
 
 
+def has_own_state(settings: Settings, bench: Bench) -> bool | None:
+    """Say whether the stack has a state, when that can be told without Pulumi (it is a folder of ours); else None."""
+    backend = state_backend(settings, bench).get("PULUMI_BACKEND_URL", "")
+    if backend != _own_state(settings).resolve().as_uri():
+        return None
+    return (_stack_files(settings) / f"{settings.stack}.json").exists()
+
+
+def _require_stack(settings: Settings, bench: Bench) -> None:
+    """Raise StackMissing where that is known before anything is installed or started."""
+    if has_own_state(settings, bench) is False:
+        raise stack.missing(settings.stack)
+
+
+def forget(settings: Settings) -> None:
+    """Remove the state of a stack that lies in our own folder: what it describes is gone."""
+    for path in _stack_files(settings).glob(f"{settings.stack}.json*"):
+        path.unlink(missing_ok=True)
+
+
+def _own_state(settings: Settings) -> Path:
+    return settings.toolkit_dir / "state"
+
+
+def _stack_files(settings: Settings) -> Path:
+    return _own_state(settings) / ".pulumi" / "stacks" / stackconfig.PROJECT
+
+
 def application_logs(settings: Settings, bench: Bench) -> Mapping[str, Any]:
     """Give the logs that the platform has of the deployed application."""
+    _require_stack(settings, bench)
     settings = with_local_platform(settings, bench)
     found = describe(settings, bench)
     if found.outputs is None:
@@ -404,6 +465,15 @@ def _beside(bench: Bench, work: Callable[[], Driver]) -> Iterator[Callable[[], D
         except BaseException:
             bench.places.stop.set()
             raise
+
+
+def _told_as(bench: Bench, name: str) -> Bench:
+    """Give a bench whose lines say what they belong to: they come up between those of other phases."""
+
+    def on_event(event: Event) -> None:
+        bench.on_event({**event, "text": f"{name}: {event['text'].strip()}"} if event["event"] == "line" else event)
+
+    return dataclasses.replace(bench, on_event=on_event)
 
 
 def platform_client(settings: Settings) -> Client:
@@ -427,23 +497,77 @@ def _up(
     wanted: StackInputs,
     bench: Bench,
     confirm: Callable[[Mapping[str, int]], bool],
-) -> StackResult:
-    with bench.phase("deploy", settings.stack) as say:
-        try:
-            result = stack.run(drive, "deploy", wanted, on_event=bench.on_event, decide=confirm)
-        except DeploymentFailed as error:
-            reason = _platform_reason(settings, wanted)
-            if reason:
-                raise DeploymentFailed(error.message, hint=error.hint, details=(*error.details, *reason)) from error
-            raise
-        if result.stopped:
-            raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
-        say("no changes" if result.changed == 0 else f"{result.changed} resources changed")
+    *,
+    refresh: bool = False,
+) -> tuple[StackOutputs, Mapping[str, int]]:
+    """Preview, ask, and carry out; a failed attempt's leftovers are removed, and when they were in the way, again."""
+    try:
+        result = _try(settings, drive, wanted, bench, confirm, refresh=refresh)
+    except DeploymentFailed as error:
+        reason = _platform_reason(settings, wanted)
+        removed = _remove_orphans(settings, drive, bench)
+        if not (removed and NAME_TAKEN.search("\n".join(error.details))):
+            details = (*error.details, *reason)
+            raise DeploymentFailed(error.message, hint=error.hint, details=details) from error
+        result = _try(settings, drive, wanted, bench, confirm, refresh=refresh)
+    if result.stopped:
+        raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
     if result.outputs is None:
         raise DeploymentFailed(
             "Pulumi ended without the outputs of the stack.", hint="Run it again; when it stays: invoke status"
         )
+    return result.outputs, result.changes
+
+
+def _try(
+    settings: Settings,
+    drive: Driver,
+    wanted: StackInputs,
+    bench: Bench,
+    confirm: Callable[[Mapping[str, int]], bool],
+    *,
+    refresh: bool,
+) -> StackResult:
+    """Let Pulumi preview and carry out: one phase each, the second one only when there is something to do."""
+    with ExitStack() as phases:
+        say = phases.enter_context(bench.phase("preview", settings.stack))
+
+        def decide(changes: Mapping[str, int]) -> bool:
+            nonlocal say
+            say(counted(changes))
+            phases.pop_all().close()
+            answer = confirm(changes)
+            say = phases.enter_context(bench.phase("deploy", settings.stack))
+            return answer
+
+        result = stack.run(drive, "deploy", wanted, refresh=refresh, on_event=bench.on_event, decide=decide)
+        say("nothing was changed" if result.stopped else counted(result.changes, done=True))
     return result
+
+
+def _remove_orphans(settings: Settings, drive: Driver, bench: Bench) -> int:
+    """Remove applications that run a source of this stack without being in its state; give how many there were.
+
+    The provider saves an id only when all of a create went well: an application that failed to start is left behind,
+    and keeps the name and the environment in use.
+    """
+    with suppress(ToolkitError):
+        found = stack.run(drive, "describe").resources
+        return _remove_strays(settings, found, bench)
+    return 0
+
+
+def _remove_strays(settings: Settings, resources: Sequence[Mapping[str, str]], bench: Bench) -> int:
+    known = {resource["id"] for resource in resources}
+    removed = 0
+    with platform_client(settings) as client:
+        for source_id in (resource["id"] for resource in resources if resource["type"] == "ApplicationSource"):
+            for application in client.applications_of(source_id):
+                if application["id"] not in known:
+                    client.delete_application(str(application["id"]))
+                    bench.line(f"Removed the application {application['id']}, which a failed deployment left behind")
+                    removed += 1
+    return removed
 
 
 def _platform_reason(settings: Settings, wanted: StackInputs) -> tuple[str, ...]:
@@ -471,10 +595,7 @@ def _verify(settings: Settings, outputs: StackOutputs, report: SmokeReport, benc
     """Ask the public URL for what smoke saw; give how many files were equal. Raises VerificationFailed."""
     assert settings.token
     with bench.phase("verify", outputs.app_url) as say:
-        with platform_client(settings) as client:
-            application = client.application(outputs.app_id)
-        running = application.get("customApplicationSourceVersionId")
-        if running != outputs.source_version_id:
+        if running := _runs_another_version(settings, outputs):
             raise VerificationFailed(
                 f"The application runs the source version {running}, not {outputs.source_version_id} of this release.",
                 hint=f"Somebody else published another version. Deploy again: invoke deploy --stack {settings.stack}",
@@ -492,6 +613,13 @@ def _verify(settings: Settings, outputs: StackOutputs, report: SmokeReport, benc
     return len(result.matched)
 
 
+def _runs_another_version(settings: Settings, outputs: StackOutputs) -> str:
+    """Give the source version that the application runs when it is not the one of the outputs."""
+    with platform_client(settings) as client:
+        running = str(client.application(outputs.app_id).get("customApplicationSourceVersionId"))
+    return running if running != outputs.source_version_id else ""
+
+
 def _proxy_for(url: str, environ: Mapping[str, str]) -> str:
     """Give the proxy that the environment names for `url`; empty for none."""
     parts = urlsplit(url)
@@ -504,7 +632,7 @@ def _proxy_for(url: str, environ: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _locked(settings: Settings) -> Iterator[None]:
+def locked(settings: Settings) -> Iterator[None]:
     """Keep other runs away from the stack's folders. Raises StackLocked."""
     folder = settings.toolkit_dir / "locks"
     folder.mkdir(parents=True, exist_ok=True)

@@ -29,14 +29,14 @@ class RuntimeEnv:
 
 
 def from_settings(settings: Settings) -> RuntimeEnv:
-    """Give the `.env` to ship as RUNTIME_ENV says: generated, verbatim, or (credential) one without the token.
+    """Give the `.env` to ship as RUNTIME_ENV says: generated or verbatim.
 
     Raises ConfigurationError when a value cannot be written, or the app has no `.env` to ship verbatim.
     """
     if settings.runtime_env == "verbatim":
         return _verbatim(settings.app / NAME)
     values: dict[str, str] = {}
-    if settings.token and settings.runtime_env == "generated":
+    if settings.token:
         values["DATAROBOT_API_TOKEN"] = settings.token.reveal()
     if settings.runtime_endpoint:
         values["DATAROBOT_ENDPOINT"] = settings.runtime_endpoint

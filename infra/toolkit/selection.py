@@ -184,7 +184,7 @@ class _Walk:
         """Give why an entry does not ship; empty when it does."""
         name = entry.name
         if name in EXCLUDED and (is_folder or entry.is_symlink() or name.startswith(".")):
-            return f"excluded by the guide's list: {name}"
+            return f"never ships: {name}"
         if name == RUNTIME_ENV:
             return "never ships: the .env for the platform is written from the settings (RUNTIME_ENV)"
         if name == TOOLKIT_DIR or real == self._never:

@@ -59,7 +59,7 @@ ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ALWAYS_THERE = {"DATAROBOT_API_TOKEN", "DATAROBOT_ENDPOINT"}
 SHORTEST_SECRET = 8
 
-RuntimeEnvMode = Literal["generated", "verbatim", "credential"]
+RuntimeEnvMode = Literal["generated", "verbatim"]
 ProviderChoice = Literal["auto", "real", "stand-in"]
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ KEYS = (
     Key("APP_DIR", "custom_application", "Folder of the app, relative to this file."),
     Key("ENVIRONMENT_DIR", "custom_environment", "Folder of the environment's Dockerfile, relative to this file."),
     Key("APP_ENV_KEYS", "", "More variables that the app gets in its .env, separated by commas."),
-    Key("RUNTIME_ENV", "generated", "Where the app's .env comes from: generated, verbatim or credential."),
+    Key("RUNTIME_ENV", "generated", "Where the app's .env comes from: generated or verbatim."),
     Key("APP_BUNDLE", DEFAULT_BUNDLE, "CPU and memory of the app, from cpu.nano to cpu.8xlarge (2 CPUs, 14 GB)."),
     Key("APP_REPLICAS", "1", "How many replicas of the app run (1 to 4)."),
     Key("BUN_IMAGE", "", "Image to use for oven/bun where its registry cannot be reached (a mirror)."),
@@ -238,9 +238,7 @@ def load(
         bundle=parse("APP_BUNDLE", bundles.find, bundles.BUNDLES[DEFAULT_BUNDLE]),
         replicas=parse("APP_REPLICAS", _whole(1, 4), 1),
         app_env=app_env,
-        runtime_env=cast(
-            RuntimeEnvMode, parse("RUNTIME_ENV", _one_of("generated", "verbatim", "credential"), "generated")
-        ),
+        runtime_env=cast(RuntimeEnvMode, parse("RUNTIME_ENV", _one_of("generated", "verbatim"), "generated")),
         bun_image=get("BUN_IMAGE"),
         backend_url=get("PULUMI_BACKEND_URL"),
         access_token=_secret(get("PULUMI_ACCESS_TOKEN")),
@@ -370,7 +368,18 @@ def is_this_machine(host: str) -> bool:
         return False
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    return address.is_loopback or address.is_unspecified
+    return address.is_loopback or address.is_unspecified or _is_own(address)
+
+
+def _is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an interface of this machine (also a bridge of the engine) has the address: only then it can be bound."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
 
 
 def _shown_address(text: str) -> str:

@@ -374,7 +374,7 @@ def hopeless(looks: list[tuple[float, frozenset[tuple[str, int]]]]) -> bool:
 
 def container_names(engine: docker.DockerClient, run_id: str) -> list[str]:
     """Give the names of the containers of a run that are still there."""
-    found = engine.api.containers(all=True, filters={"label": f"{container.RUN_LABEL}={run_id}"})
+    found = engine.api.containers(all=True, filters={"label": f"{engines.RUN_LABEL}={run_id}"})
     return [str(one["Names"][0]).lstrip("/") for one in found]
 
 

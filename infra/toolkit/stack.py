@@ -35,6 +35,8 @@ DECIDED = {
     "PULUMI_CONFIG_PASSPHRASE_FILE",
     "PULUMI_STACK",
 }
+ENDS = {"result", "error"}  # the last line of the child
+DONE = {"create": "created", "update": "updated", "replace": "replaced", "delete": "removed"}
 SHOWN_NOWHERE = ("DATAROBOT_API_TOKEN", "PULUMI_ACCESS_TOKEN")
 
 
@@ -48,6 +50,11 @@ def _always(_changes: Mapping[str, int]) -> bool:
 
 class StackMissing(ConfigurationError):
     """The stack does not exist in the state backend."""
+
+
+def missing(name: str) -> StackMissing:
+    """Give the error that says so."""
+    return StackMissing(f"There is no stack {name!r}.", hint=f"Deploy it first: invoke deploy --stack {name}")
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,13 @@ def run(
     action: Action,
     inputs: StackInputs | None = None,
     *,
+    refresh: bool = False,
     on_event: OnEvent = _silent,
     decide: Decide = _always,
 ) -> StackResult:
     """Carry out one action on the stack; `deploy` asks `decide` (with the number of changes) after its preview.
+
+    With `refresh` it first reads into the state what the platform really has.
 
     Raises StackMissing, StackLocked, ToolMissing or DeploymentFailed (its details are Pulumi's own diagnostics), and
     Cancelled when the person ended it; the child is never left behind.
@@ -105,6 +115,7 @@ def run(
         "program_dir": str(driver.infra),
         "pulumi_root": str(_pulumi_root(driver)),
         "inputs": stackconfig.to_json(inputs) if inputs else None,
+        "refresh": refresh,
     }
     secrets = [value for name in SHOWN_NOWHERE if len(value := driver.environ.get(name, "")) >= SHORTEST_SECRET]
     events: list[Event] = []
@@ -116,16 +127,17 @@ def run(
             for line in child.stdout:
                 event = _parse(_without(secrets, line))
                 events.append(event)
-                on_event(event)
+                if event["event"] not in ENDS:
+                    on_event(event)
                 if event["event"] == "preview":
-                    _send(child, "go" if decide(event.get("changes", {})) else "stop")
+                    _answer(child, event, decide)
         except BaseException as error:
             in_order = _end(child)
             if isinstance(error, KeyboardInterrupt):
                 raise _cancelled(action, in_order) from None
             raise
         child.wait()
-    last = next((event for event in reversed(events) if event["event"] in {"result", "error"}), {})
+    last = next((event for event in reversed(events) if event["event"] in ENDS), {})
     if last.get("event") == "result":
         return StackResult(
             last.get("changes", {}),
@@ -136,6 +148,13 @@ def run(
         )
     said = str(last.get("text", "")) or _without(secrets, stderr()) or _ending(child.returncode)
     raise _error(driver, action, last, events, said)
+
+
+def counted(changes: Mapping[str, int], *, done: bool = False) -> str:
+    """Put numbers of operations into words: what is to be done, or what was done."""
+    words = [f"{changes[kind]} {DONE[kind] if done else f'to {kind}'}" for kind in CHANGING if changes.get(kind)]
+    unchanged = changes.get("same", 0)
+    return ", ".join([*words, *([f"{unchanged} unchanged"] if unchanged else [])]) if words else "no changes"
 
 
 def environment(
@@ -223,6 +242,15 @@ def _send(child: subprocess.Popen[str], line: str) -> None:
         child.stdin.flush()
     except BrokenPipeError:
         return  # the child has died: what it said last tells why
+
+
+def _answer(child: subprocess.Popen[str], event: Event, decide: Decide) -> None:
+    """Tell the child what the person wants; when no answer can be had it stops in order too."""
+    answer = "stop"
+    try:
+        answer = "go" if decide(event.get("changes", {})) else "stop"
+    finally:
+        _send(child, answer)
 
 
 def _collect(child: subprocess.Popen[str]) -> Callable[[], str]:
@@ -336,9 +364,7 @@ def _error(driver: Driver, action: Action, last: Event, events: list[Event], tex
         for line in str(event.get("text", "")).strip().splitlines()
     )
     if last.get("kind") == "no-stack":
-        return StackMissing(
-            f"There is no stack {driver.stack!r}.", hint=f"Deploy it first: invoke deploy --stack {driver.stack}"
-        )
+        return missing(driver.stack)
     if last.get("kind") == "locked" or "currently locked by" in text:
         return StackLocked(
             f"Another run holds the stack {driver.stack!r}.",
@@ -357,7 +383,7 @@ def _error(driver: Driver, action: Action, last: Event, events: list[Event], tex
         )
     return DeploymentFailed(
         f"Pulumi could not carry out {action} of the stack {driver.stack!r}.",
-        hint="Read the reason below; what was done so far is kept, and the same command goes on from there.",
+        hint="The reason stands above. What was done so far is kept, and the same command goes on from there.",
         details=diagnostics or _tail(text),
     )
 

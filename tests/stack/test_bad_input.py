@@ -132,7 +132,7 @@ def test_an_odd_stack_name(checkout: Checkout) -> None:
 
 
 def test_an_unknown_stack(checkout: Checkout) -> None:
-    for command in ("outputs", "destroy"):
+    for command in ("outputs", "status", "logs"):
         failed(
             checkout.invoke(command, "--stack", "local"), 2, "There is no stack 'local'", "invoke deploy --stack local"
         )

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.console import Console, counts
+from toolkit.console import Console
 from toolkit.errors import ConfigurationError, ToolkitError
 from toolkit.report import SmokeReport, failed, passed, skipped, warned
 from toolkit.settings import Secret
@@ -156,7 +156,6 @@ def test_a_terminal_without_unicode_is_no_reason_to_fail(root: Path) -> None:
 def show_all(console: Console) -> None:
     console.event({"event": "phase", "name": "image", "status": "ok", "detail": "built", "seconds": 1.0})
     console.event({"event": "phase", "name": "smoke", "status": "failed", "seconds": 1.0})
-    console.event({"event": "preview", "changes": {"create": 2, "same": 1}})
     for op in ("create", "update", "replace", "delete", "create-replacement", "same"):
         console.event({"event": "done", "op": op, "type": "datarobot:index/customApplication:CustomApplication"})
     console.event({"event": "failed", "op": "create", "type": "datarobot:index:ApplicationSource"})
@@ -170,7 +169,6 @@ def test_without_a_terminal_there_are_plain_lines(capsys: pytest.CaptureFixture[
     seen = capsys.readouterr()
     assert "\x1b" not in seen.out + seen.err
     lines = seen.out.splitlines()
-    assert "    preview: 2 to create, 1 unchanged" in lines
     assert "    + CustomApplication create" in lines
     assert "    ~ CustomApplication update" in lines
     assert "    - CustomApplication delete" in lines
@@ -310,20 +308,6 @@ def test_an_error_without_details_or_hint_is_one_line(capsys: pytest.CaptureFixt
 def test_details_of_several_lines_stay_indented(capsys: pytest.CaptureFixture[str]) -> None:
     Console().error(ToolkitError("it broke", details=("one\ntwo", "", "three")))
     assert capsys.readouterr().err == "error: it broke\n  one\n  two\n  three\n"
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({}, "no changes"),
-        ({"same": 4}, "no changes"),
-        ({"create": 1, "same": 3}, "1 to create, 3 unchanged"),
-        ({"delete": 1, "update": 2, "create": 3, "replace": 1}, "3 to create, 2 to update, 1 to replace, 1 to delete"),
-        ({"read": 1}, "no changes"),
-    ],
-)
-def test_numbers_in_words(changes: dict[str, int], words: str) -> None:
-    assert counts(changes) == words
 
 
 # --- questions --------------------------------------------------------------------------------------------------------

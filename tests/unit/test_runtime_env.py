@@ -209,11 +209,6 @@ def test_generated_holds_account_and_named_keys_alone(tmp_path: Path) -> None:
     ]
 
 
-def test_credential_leaves_the_token_out(tmp_path: Path) -> None:
-    found = from_settings(configured(tmp_path, RUNTIME_ENV="credential"))
-    assert [line.split("=")[0] for line in lines(found.content)] == ["DATAROBOT_ENDPOINT", "A", "B"]
-
-
 def test_the_app_is_told_the_endpoint_that_it_can_reach(tmp_path: Path) -> None:
     inside = dataclasses.replace(
         configured(tmp_path), runtime_endpoint="http://host.docker.internal:1/api/v2", token=Secret("other-token")

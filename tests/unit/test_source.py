@@ -87,7 +87,7 @@ def test_the_guides_exclusions_never_ship(app: Path, target: Path, name: str) ->
     write(app, {f"{name}/x.ts": "x", f"src/{name}/y.ts": "y", f"{name}.ts": "kept", f"my{name}/z.ts": "kept"})
     staged = stage(app, target)
     assert [path for path in names(staged) if name in path] == sorted([f"{name}.ts", f"my{name}/z.ts"])
-    reason = f"excluded by the guide's list: {name}"
+    reason = f"never ships: {name}"
     assert left(staged) == {name: reason, f"src/{name}": reason}
 
 
@@ -441,7 +441,7 @@ def test_an_empty_folder_is_named(tmp_path: Path, target: Path) -> None:
     write(tmp_path / "empty", {"dist/index.html": "x"})
     with pytest.raises(ConfigurationError, match="Nothing in .* would ship") as caught:
         stage(tmp_path / "empty", target)
-    assert caught.value.details == ("dist: excluded by the guide's list: dist",)
+    assert caught.value.details == ("dist: never ships: dist",)
 
 
 def test_the_target_is_replaced_as_a_whole(app: Path, target: Path) -> None:

@@ -204,7 +204,7 @@ def test_the_result_has_changes_outputs_and_events(driver: Any) -> None:
     assert result.outputs is not None
     assert result.outputs.app_id == "a1"
     assert [event["event"] for event in result.events] == ["start", "done"]
-    assert [event["event"] for event in heard] == ["start", "done", "result"]
+    assert [event["event"] for event in heard] == ["start", "done"]
     assert result.resources == ({"type": "x"},)
     assert run(driver("say(event='result')"), "destroy").outputs is None
 
@@ -466,3 +466,48 @@ def test_a_second_ctrl_c_while_waiting_still_leaves_no_child(driver: Any, monkey
     (pid,) = interrupting(driver, body)
     assert not alive(pid)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "no changes"),
+        ({"same": 4}, "no changes"),
+        ({"create": 1, "same": 3}, "1 to create, 3 unchanged"),
+        ({"delete": 1, "update": 2, "create": 3, "replace": 1}, "3 to create, 2 to update, 1 to replace, 1 to delete"),
+        ({"read": 1}, "no changes"),
+    ],
+)
+def test_numbers_in_words(changes: dict[str, int], words: str) -> None:
+    assert stack.counted(changes) == words
+
+
+def test_what_was_done_in_words() -> None:
+    changes = {"create": 1, "update": 2, "replace": 1, "delete": 3, "same": 4}
+    assert stack.counted(changes, done=True) == "1 created, 2 updated, 1 replaced, 3 removed, 4 unchanged"
+
+
+def test_when_no_answer_can_be_had_the_child_stops_in_order_and_at_once(driver: Any) -> None:
+    body = """
+    signal.signal(signal.SIGINT, lambda *_: None)
+    say(event="preview", changes={"create": 1})
+    answer = hear().strip()
+    open("../answer", "w").write(answer)
+    """
+    started = time.monotonic()
+    made = driver(body)
+    with pytest.raises(ConfigurationError):
+        run(made, "deploy", INPUTS, decide=lambda _changes: (_ for _ in ()).throw(ConfigurationError("nobody there")))
+    assert time.monotonic() - started < 5
+    assert (made.infra.parent / "answer").read_text() == "stop"
+
+
+def test_the_childs_last_line_is_no_event_for_others(driver: Any) -> None:
+    seen: list[str] = []
+    run(
+        driver('say(event="up"); say(event="result", changes={}, outputs={})'),
+        "deploy",
+        INPUTS,
+        on_event=lambda event: seen.append(event["event"]),
+    )
+    assert seen == ["up"]
