@@ -223,8 +223,9 @@ def status(root: Path, stack: str, *, as_json: bool) -> None:
     """Show resources and the application's state on the platform."""
     console = Console(as_json=as_json)
     bench = _bench(root, _quiet(console))
-    settings = deployment.with_local_platform(_settings(root, stack, needs_platform=True), bench)
+    settings = _settings(root, stack, needs_platform=True)
     found = deployment.describe(settings, bench)
+    settings = deployment.with_local_platform(settings, bench)
     application: Mapping[str, Any] = {}
     if found.outputs is not None and settings.endpoint and settings.token:
         with deployment.platform_client(settings) as client:
