@@ -96,7 +96,7 @@ def smoke(rounds: int, checkout: Checkout) -> Row:
     ours = [sys.executable, "-m", "invoke", "smoke", "--browser", "off", "--json", str(report)]
     timed(ours, cwd=checkout.root, env=checkout.environ())
     found = json.loads(report.read_text())
-    image = f"bun-to-datarobot/app:{found['release']['digest'][:12]}"
+    image = f"bun-to-datarobot/app:{found['release']['image'][:12]}"
     bare = [sys.executable, str(BARE_SMOKE), image, *found["served"]]
     return paired(
         "warm smoke / bare docker-py script",
