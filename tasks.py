@@ -49,10 +49,16 @@ def build(_c: Context, stack: str = "", fresh: bool = False) -> None:
         "env_file": "File with settings instead of .env.",
         "runtime_env": "generated or verbatim: where the app's .env comes from.",
         "mode": "strip (root path, the default) or keep (below /apps/<id>).",
-        "browser": "auto, on or off.",
+        "browser": "auto (when there is a Chromium), on or off.",
+        "only": "Ask one family only, or several: source,front.",
         "bundle": "Resource bundle, for example cpu.8xlarge.",
         "fresh": "Build again even when nothing changed.",
+        "keep": "Leave the app running at its end, and print its URL (Ctrl-C ends it).",
+        "watch": "Smoke again whenever a file of app or environment changes.",
         "json": "Write the report as JSON to this file ('-' for standard output).",
+        "junit": "Write the report as JUnit XML to this file.",
+        "prove": "Break the app in known ways instead, and say which of them smoke notices.",
+        "html": "Write the report as an HTML page to this file (always: .toolkit/smoke/report.html).",
     }
 )
 def smoke(
@@ -64,15 +70,25 @@ def smoke(
     runtime_env: str = "",
     mode: str = "strip",
     browser: str = "auto",
+    only: str = "",
     bundle: str = "",
     fresh: bool = False,
+    keep: bool = False,
+    watch: bool = False,
+    prove: bool = False,
     json: str = "",
+    junit: str = "",
+    html: str = "",
 ) -> None:
     """Prove on this machine that the app would work on the platform."""
     changed = {"APP_DIR": app, "ENVIRONMENT_DIR": environment, "RUNTIME_ENV": runtime_env, "APP_BUNDLE": bundle}
-    _commands().smoke(
-        ROOT, stack, overrides=changed, env_file=env_file, mode=mode, browser=browser, fresh=fresh, json_to=json
-    )
+    if prove:
+        judged = {"mode": mode, "only": only, "as_json": json == "-"}
+        _commands().prove(ROOT, stack, overrides=changed, env_file=env_file, **judged)
+        return
+    how = {"mode": mode, "browser": browser, "only": only, "fresh": fresh, "keep": keep, "watch": watch}
+    files = {"json_to": json, "junit": junit, "html": html}
+    _commands().smoke(ROOT, stack, overrides=changed, env_file=env_file, **how, **files)
 
 
 @task(help=STACK | JSON)

@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console as Rich
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from toolkit.checks.merge import worst_first
 from toolkit.errors import ConfigurationError, ToolkitError
-from toolkit.report import SmokeReport
+from toolkit.report import Check, SmokeReport
 
 JSON_VERSION = 1
 Part = str | tuple[str, str]  # text, or text with its style
@@ -117,22 +119,39 @@ class Console:
 
     def report(self, report: SmokeReport) -> None:
         """Show a smoke report: what failed and what is doubtful in full, one line for each family that passed."""
-        families: dict[str, list[str]] = {}
+        for check in worst_first(report.checks):
+            self._print((check.status, STATUSES[check.status]), " ", (check.title, "bold"), " ", (check.id, "dim"))
+            self._indented(check.detail)
+            for line in (line for text in check.evidence for line in text.splitlines() if line):
+                self._print(f"     {line}")
+            if check.hint:
+                self._indented(f" {check.hint}", ("next:", "cyan"))
         for check in report.checks:
-            families.setdefault(check.family, []).append(check.status)
-            if check.status in {"fail", "warn"}:
-                self._print((check.status, STATUSES[check.status]), " ", (check.title, "bold"), " ", (check.id, "dim"))
-                for text in (check.detail, *check.evidence):
-                    for line in filter(None, text.splitlines()):
-                        self._print(f"     {line}")
-                if check.hint:
-                    self._print("     ", ("next:", "cyan"), f" {check.hint}")
-        for family, statuses in families.items():
-            if set(statuses) <= {"pass"}:
-                self._print(("pass", "green"), f" {family} ", (f"({number(len(statuses), 'check')})", "dim"))
-            elif "skip" in statuses and not {"fail", "warn"} & set(statuses):
-                self._print((f"skip {family}", "dim"))
+            if check.accepted:
+                self._print(("accepted", "dim"), f" {check.title} ", (check.id, "dim"))
+                self._indented(f" {check.accepted}", ("reason:", "cyan"))
+        for note in report.notes:
+            self._print(("note", "yellow"), f" {note}")
+        for family, checks in _by_family(report.checks).items():
+            asked = [check for check in checks if check.status != "skip"]
+            if asked and not any(check.counts for check in checks):
+                accepted = sum(bool(check.accepted) for check in checks)
+                words = number(len(asked), "check") + (f", {accepted} accepted" if accepted else "")
+                self._print(("pass", "green"), f" {family} ", (f"({words})", "dim"))
+            elif not asked:
+                reasons = {check.title for check in checks}
+                self._print((f"skip {family}" + (f": {reasons.pop()}" if len(reasons) == 1 else ""), "dim"))
         self._print((report.verdict, f"bold {STATUSES[report.verdict]}"), f" in {report.seconds:.1f} s")
+
+    def _indented(self, text: str, head: Part = "") -> None:
+        """Print a paragraph below a finding: folded at words on a terminal, a line each elsewhere."""
+        for line in filter(None, text.splitlines()):
+            shown = self._text(self._rich, head, line) if head else self._text(self._rich, line)
+            if self._rich.is_terminal:
+                self._rich.print(Padding(shown, (0, 0, 0, 5), expand=False), soft_wrap=False)
+            else:
+                self._rich.print(Text("     ").append_text(shown))
+            head = ""
 
     def error(self, error: ToolkitError, *, details: bool = True) -> None:
         """Show an error: what happened, the evidence, and the next step."""
@@ -173,6 +192,13 @@ class Console:
             shown = CONTROL.sub("", words).encode(rich.encoding, "backslashreplace").decode(rich.encoding)
             text.append(shown, style)
         return text
+
+
+def _by_family(checks: Iterable[Check]) -> dict[str, list[Check]]:
+    families: dict[str, list[Check]] = {}
+    for check in checks:
+        families.setdefault(check.family, []).append(check)
+    return families
 
 
 def number(count: int, noun: str) -> str:

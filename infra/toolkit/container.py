@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -25,7 +26,6 @@ from toolkit.image import AppImage, late_archive
 PORT = 8080
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"]
 PIDS_LIMIT = 4096
-REMOVAL = 20  # seconds
 
 # Prints the sockets that listen, then for every process its id, its sockets and its environment in hexadecimal: the
 # image has a shell, but perhaps neither ss nor lsof.
@@ -194,20 +194,7 @@ class RunningApp:
 
     def remove(self) -> None:
         """Remove the container with its anonymous volumes, running or not."""
-        _remove(self._container)
-
-
-def _remove(container: Any) -> None:
-    """Remove a container; one that is gone, or that somebody else is just removing, is as good as removed."""
-    try:
-        container.remove(force=True, v=True)
-    except NotFound:
-        return
-    except APIError as error:
-        if error.status_code != HTTPStatus.CONFLICT:
-            raise
-        with suppress(NotFound):
-            container.wait(condition="removed", timeout=REMOVAL)
+        _removed(partial(self._container.remove, force=True, v=True))
 
 
 def start(engine: docker.DockerClient, spec: RunSpec, *, host: str = "127.0.0.1", cpus: int = 1024) -> RunningApp:
@@ -224,7 +211,7 @@ def start(engine: docker.DockerClient, spec: RunSpec, *, host: str = "127.0.0.1"
         port = _published_port(container)
     except BaseException as error:
         if container is not None:
-            _remove(container)
+            _removed(partial(container.remove, force=True, v=True))
         if isinstance(error, APIError):
             raise ContainerFailed(
                 f"The engine could not start the app's container: {error.explanation or error}",
@@ -256,13 +243,32 @@ def reattach(engine: docker.DockerClient, container_id: str, *, host: str = "127
 
 
 def sweep(engine: docker.DockerClient, owner: str, is_alive: Callable[[str], bool]) -> list[str]:
-    """Remove the containers of `owner` whose run (its id is given to `is_alive`) is over; give their names."""
+    """Remove the containers and volumes of `owner` whose run (its id is given to `is_alive`) is over; give their names.
+
+    What another sweep removes at the same moment is left to it; what names no run was made by somebody else.
+    """
+    mine = {"label": f"{OWNER_LABEL}={owner}"}
     removed = []
-    for container in engine.containers.list(all=True, filters={"label": f"{OWNER_LABEL}={owner}"}):
-        if not is_alive(container.labels.get(RUN_LABEL, "")):
-            _remove(container)
-            removed.append(container.name)
+    for found in engine.containers.list(all=True, filters=mine, ignore_removed=True):
+        run = found.labels.get(RUN_LABEL, "")
+        if run and not is_alive(run) and _removed(partial(found.remove, force=True, v=True)):
+            removed.append(found.name)
+    for volume in engine.volumes.list(filters=mine):
+        run = (volume.attrs.get("Labels") or {}).get(RUN_LABEL, "")
+        if run and not is_alive(run) and _removed(volume.remove):
+            removed.append(volume.name)
     return removed
+
+
+def _removed(remove: Callable[[], object]) -> bool:
+    """Whether it was we who removed it: somebody else may have done so, or be at it (409)."""
+    try:
+        remove()
+    except APIError as error:
+        if isinstance(error, NotFound) or error.status_code == HTTPStatus.CONFLICT:
+            return False
+        raise
+    return True
 
 
 def parse_listeners(output: str) -> list[Listener]:

@@ -6,12 +6,13 @@ Nothing leaves the app's prefix and nothing goes to another host: what would is 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from ipaddress import ip_address
@@ -20,6 +21,7 @@ from typing import Protocol
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
 import urllib3
+from requests.utils import parse_header_links
 
 from toolkit.references.css import css_references
 from toolkit.references.html import html_document
@@ -225,6 +227,7 @@ class CrawlResult:
     hosts: Mapping[str, str]  # host -> URL:line of the first document that names it
     served: Mapping[str, str]
     bodies: Mapping[str, bytes]  # path -> body of text-like answers, for searches
+    headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # path -> headers of the answer
 
     def of(self, *problems: Problem) -> list[Finding]:
         """The findings of these problems, in the order of discovery."""
@@ -289,6 +292,7 @@ class _Crawl:
         self._queue: deque[tuple[_Task, Future[_Got]]] = deque()
         self._answers: dict[str, Answer] = {}
         self._bodies: dict[str, bytes] = {}
+        self._headers: dict[str, Mapping[str, str]] = {}
         self._done: set[tuple[str, str]] = set()
         self._findings: dict[tuple[Problem, str], Finding] = {}
         self._hosts: dict[str, str] = {}
@@ -321,6 +325,7 @@ class _Crawl:
             self._hosts,
             served,
             {self._path(url): body for url, body in self._bodies.items()},
+            {self._path(url): headers for url, headers in self._headers.items()},
         )
 
     # asking
@@ -362,6 +367,7 @@ class _Crawl:
                 response.seconds,
                 got.sha256,
             )
+            self._headers[url] = response.headers
             if _textual(response.content_type):
                 self._bodies[url] = response.body
         if response.error:
@@ -440,7 +446,9 @@ class _Crawl:
             message = f'<base href="{literal}"> moves every relative URL of the page out of the app\'s prefix'
             self._find(Problem.OUTSIDE, literal, message, f"{self._shown(url)}:{line}", Kind.PAGE, base_url)
             base_url = url  # one wrong base is one finding: judge the rest as if it were not there
-        self._follow(document.references, replace(task, page=_Page(base_url, document.import_map)))
+        page = replace(task, page=_Page(base_url, document.import_map))
+        self._follow(document.references, page)
+        self._follow(header_references(response.headers.get("link", "")), page)
 
     def _read_script(self, task: _Task, response: Response) -> None:
         base = task.page.base_url if task.page else self._start
@@ -615,16 +623,33 @@ _NOUNS = {
     Kind.FONT: "a font",
     Kind.MEDIA: "a media file",
     Kind.MANIFEST: "a web manifest",
+    Kind.WASM: "a WebAssembly module",
     Kind.ASSET: "an asset",
     Kind.DATA_FILE: "a data file",
 }
+
+
+_LINKED = {"style": Kind.STYLESHEET, "script": Kind.SCRIPT, "font": Kind.FONT, "image": Kind.IMAGE, "fetch": Kind.CALL}
+
+
+def header_references(value: str) -> list[Reference]:
+    """Give what a `Link` header makes a browser load."""
+    found = []
+    for link in parse_header_links(value) if value.strip() else ():
+        relations = str(link.get("rel", "")).lower().split()
+        kind = {"stylesheet": Kind.STYLESHEET, "modulepreload": Kind.MODULE, "icon": Kind.IMAGE}.get("".join(relations))
+        if relations == ["preload"]:
+            kind = _LINKED.get(str(link.get("as", "")).lower(), Kind.ASSET)
+        if kind is not None:
+            found.append(Reference(link["url"], kind, 1, f"Link header (rel={relations[0]})"))
+    return found
 
 
 def unfit(kind: Kind, response: Response, *, first: bool = False) -> tuple[Problem, str] | None:
     """Say why a browser would not use this successful answer for `kind`; None when it would."""
     mime = response.content_type
     if kind in (Kind.PAGE, Kind.FRAME):
-        if first and mime not in HTML_TYPES:
+        if first and mime not in HTML_TYPES and not _is_json(response):
             return (
                 Problem.TYPE,
                 f"answers {mime or 'no content type'}, not text/html: browsers show it as text or save it",
@@ -646,9 +671,22 @@ def unfit(kind: Kind, response: Response, *, first: bool = False) -> tuple[Probl
             return Problem.TYPE, f"is {shown}, which browsers refuse as {_NOUNS[kind]}"
     if kind is Kind.JSON_MODULE and not (mime.endswith("+json") or mime in ("application/json", "text/json")):
         return Problem.TYPE, f"is {shown}, but browsers only take application/json as a JSON module"
+    if kind is Kind.WASM and mime != "application/wasm":
+        return Problem.TYPE, f"is {shown}, but browsers only compile application/wasm while it arrives"
     if kind is Kind.IMAGE and mime != "image/svg+xml" and response.body.lstrip()[:5].lower() in (b"<svg ", b"<?xml"):
         return Problem.TYPE, f"is {shown}, but browsers only draw SVG as image/svg+xml"
     return None
+
+
+def _is_json(response: Response) -> bool:
+    """Whether this is a JSON document: an app without a page answers one, and browsers show it."""
+    if response.content_type != "application/json" and not response.content_type.endswith("+json"):
+        return False
+    try:
+        json.loads(response.body)
+    except ValueError:
+        return False
+    return True
 
 
 def _special_module(response: Response) -> bool:

@@ -28,7 +28,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 import docker
 from filelock import FileLock, Timeout
 
-from toolkit import archive, baseimage, image, runtime_env, smoke, source, stack, stackconfig, tools, verify
+from toolkit import accepted, archive, baseimage, image, runtime_env, smoke, source, stack, stackconfig, tools, verify
 from toolkit import engine as engines
 from toolkit.errors import (
     Cancelled,
@@ -38,8 +38,8 @@ from toolkit.errors import (
     ToolkitError,
     VerificationFailed,
 )
-from toolkit.image import AppImage
-from toolkit.report import SmokeReport
+from toolkit.image import AppImage, HookFailed
+from toolkit.report import Check, SmokeReport
 from toolkit.settings import Secret, Settings
 from toolkit.source import StagedSource
 from toolkit.stack import Driver, StackResult, counted
@@ -237,18 +237,31 @@ def prove(
     Raises SmokeFailed when a check fails; the report is written in every case.
     """
     chosen = options or smoke_options(settings)
+    accept = accepted.read(settings.app)
     path = settings.toolkit_dir / "smoke" / f"{_proof_key(release, chosen)}.json"
-    if reuse and not fresh and (found := _valid_report(path)):
+    if reuse and not fresh and (found := _valid_report(path, accept)):
         with bench.phase("smoke") as say:
             say(f"passed before: {len(found.checks)} checks on this release")
         return found
+    begun = time.monotonic()
     client, address = engines.connect(bench.environ, bench.places.home)
     try:
-        app = build(client, settings, release, bench, fresh=fresh)
+        asked = smoke.before_build(release.staged)
+        app: AppImage | None = None
+        if not _fails(asked, accept):
+            try:
+                app = build(client, settings, release, bench, fresh=fresh)
+            except HookFailed as error:
+                asked = smoke.before_build(release.staged, error)
         with bench.phase("smoke", f"{settings.bundle.id}, {chosen.mode}") as say:
-            report = smoke.run(client, app, release.staged, chosen, host=address.host, on_event=bench.on_event)
+            if app is None:
+                report = SmokeReport({"mode": chosen.mode, "bundle": settings.bundle.id}, 0.0, asked)
+            else:
+                report = smoke.run(client, app, release.staged, chosen, host=address.host, on_event=bench.on_event)
             report = dataclasses.replace(
-                report, release={**report.release, "digest": release.digest, "image": app.digest}
+                accepted.apply(report, accept),
+                release={**report.release, "digest": release.digest},
+                seconds=time.monotonic() - begun,
             )
             report.write(path)
             say(f"{len(report.checks)} checks, {report.verdict}", ok=report.verdict != "fail")
@@ -257,14 +270,19 @@ def prove(
     return report
 
 
+def _fails(checks: tuple[Check, ...], accept: Sequence[accepted.Acceptance]) -> bool:
+    return accepted.apply(SmokeReport({}, 0.0, checks), accept).verdict == "fail"
+
+
 def require_pass(report: SmokeReport) -> None:
     """Raise SmokeFailed when the report has a failed check: nothing that failed here is deployed."""
-    failed = [check for check in report.checks if check.status == "fail"]
+    failed = [check for check in report.checks if check.status == "fail" and check.counts]
     if failed:
+        first, *others = failed
         raise SmokeFailed(
-            f"The app would not work on DataRobot: {failed[0].title}.",
-            hint=failed[0].hint or "Correct it and try again: invoke smoke",
-            details=tuple(f"{check.id}: {check.detail}" for check in failed),
+            f"The app would not work on DataRobot: {first.title}.",
+            hint=first.hint or "Correct it and try again: invoke smoke",
+            details=(*filter(None, (first.detail,)), *first.evidence, *(f"{one.id}: {one.title}" for one in others)),
         )
 
 
@@ -653,18 +671,18 @@ def locked(settings: Settings) -> Iterator[None]:
 def _proof_key(release: Release, options: smoke.SmokeOptions) -> str:
     """Name a proof by everything it depends on: the release, how it was run, and the toolkit itself."""
     whole = hashlib.sha256(release.digest.encode())
-    whole.update(json.dumps([options.mode, options.bundle.id, options.endpoint]).encode())
+    whole.update(json.dumps([options.mode, options.bundle.id, options.endpoint, sorted(options.only)]).encode())
     here = Path(__file__).parent
     for path in sorted(here.rglob("*.py")):
         whole.update(path.read_bytes())
     return whole.hexdigest()[:16]
 
 
-def _valid_report(path: Path) -> SmokeReport | None:
+def _valid_report(path: Path, accept: Sequence[accepted.Acceptance]) -> SmokeReport | None:
     try:
         if time.time() - path.stat().st_mtime > SMOKE_VALID:
             return None
-        report = SmokeReport.read(path)
+        report = accepted.apply(SmokeReport.read(path), accept)
     except (OSError, ValueError, KeyError):
         return None
     return report if report.verdict != "fail" else None

@@ -56,6 +56,10 @@ class BuildFailed(SmokeFailed):
     """An image could not be built; `details` are the last lines of the build."""
 
 
+class HookFailed(BuildFailed):
+    """build-app.sh failed."""
+
+
 @dataclass(frozen=True)
 class EnvironmentImage:
     """The image of the environment: its tag, the digest of what went into it, and its base."""
@@ -165,7 +169,9 @@ def build_app(
                 repository=f"{LABEL}/app",
                 tag=digest[:12],
                 changes=['ENTRYPOINT ["./start-app.sh"]', "CMD []"],
-                conf={"Labels": {DIGEST_LABEL: digest, LOG_LABEL: _pack_log(log)}},
+                # A commit takes over the container's labels: emptied, so that a container which somebody starts by hand
+                # from this image is not taken for a leftover of the build.
+                conf={"Labels": {DIGEST_LABEL: digest, LOG_LABEL: _pack_log(log), OWNER_LABEL: "", RUN_LABEL: ""}},
             )
     return AppImage(tag, digest, environment, late, image is None, time.monotonic() - started, tuple(log))
 
@@ -387,18 +393,18 @@ def _follow(container: Any, on_line: OnLine) -> int:
     return int(container.wait()["StatusCode"])
 
 
-def _build_failure(status: int, log: Iterable[str], bundle: Bundle, container: Any) -> BuildFailed:
+def _build_failure(status: int, log: Iterable[str], bundle: Bundle, container: Any) -> HookFailed:
     container.reload()
     state = container.attrs["State"]
     tail = tuple(log)[-TAIL:]
     if state.get("OOMKilled"):
         megabytes = bundle.memory // 2**20
-        return BuildFailed(
+        return HookFailed(
             f"build-app.sh ran out of memory: the bundle {bundle.id} gives it {megabytes} MB.",
             hint="Build with less memory, or choose a larger bundle with APP_BUNDLE.",
             details=tail,
         )
-    return BuildFailed(
+    return HookFailed(
         f"build-app.sh failed with exit code {status}.",
         hint="Read the last lines of its output; the platform would fail at the same place.",
         details=tail,

@@ -20,7 +20,9 @@ class Check:
     """One question asked of a release, and its answer.
 
     `title` is one line: what holds, or the cause of what does not. `detail` says what was expected and found,
-    `evidence` where (file:line, URL, log line), `hint` what to do next.
+    `evidence` where (file:line, URL, log line), `hint` what to do next. `question` is what was asked, `accepted` the
+    reason for which a person has accepted the answer. `about` holds the URLs that the answer is about, so that two
+    answers about the same one can be told; it is in no report.
     """
 
     id: str
@@ -30,6 +32,14 @@ class Check:
     evidence: tuple[str, ...] = ()
     hint: str = ""
     seconds: float = 0.0
+    question: str = ""
+    accepted: str = ""
+    about: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> bool:
+        """Whether the answer makes the verdict worse: it is no good one, and nobody has accepted it."""
+        return self.status in {"warn", "fail"} and not self.accepted
 
     @property
     def family(self) -> str:
@@ -47,30 +57,63 @@ def skipped(id: str, reason: str) -> Check:  # noqa: A002
     return Check(id, "skip", reason)
 
 
-def warned(id: str, title: str, detail: str = "", *, evidence: Iterable[str] = (), hint: str = "") -> Check:  # noqa: A002
+def warned(
+    id: str,  # noqa: A002
+    title: str,
+    detail: str = "",
+    *,
+    evidence: Iterable[str] = (),
+    hint: str = "",
+    about: Iterable[str] = (),
+) -> Check:
     """Answer a check: the app runs, but this is doubtful."""
-    return Check(id, "warn", title, detail, tuple(evidence), hint)
+    return Check(id, "warn", title, detail, tuple(evidence), hint, about=tuple(about))
 
 
-def failed(id: str, title: str, detail: str = "", *, evidence: Iterable[str] = (), hint: str = "") -> Check:  # noqa: A002
+def failed(
+    id: str,  # noqa: A002
+    title: str,
+    detail: str = "",
+    *,
+    evidence: Iterable[str] = (),
+    hint: str = "",
+    about: Iterable[str] = (),
+) -> Check:
     """Answer a check: the app would not work on the platform."""
-    return Check(id, "fail", title, detail, tuple(evidence), hint)
+    return Check(id, "fail", title, detail, tuple(evidence), hint, about=tuple(about))
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One stretch of a smoke test: what was done, when it began (seconds after the start) and how long it took."""
+
+    name: str
+    started: float
+    seconds: float
 
 
 @dataclass(frozen=True)
 class SmokeReport:
-    """All checks of one release. `served` maps each path below the prefix to the SHA-256 of what it answered."""
+    """All checks of one release. `served` maps each path below the prefix to the SHA-256 of what it answered.
+
+    `log` holds the last lines of the app's log, with secrets masked; `notes` what is to be said about the test itself.
+    `screenshot` is a PNG picture of the page; it is in no JSON document.
+    """
 
     release: Mapping[str, str]
     seconds: float
     checks: tuple[Check, ...]
     served: Mapping[str, str] = field(default_factory=dict)
     report_version: int = REPORT_VERSION
+    timeline: tuple[Moment, ...] = ()
+    log: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    screenshot: bytes | None = field(default=None, repr=False)
 
     @property
     def verdict(self) -> Verdict:
-        """The worst status; skipped checks do not count."""
-        statuses = {check.status for check in self.checks}
+        """The worst status; checks that were skipped or accepted do not count."""
+        statuses = {check.status for check in self.checks if check.counts}
         return "fail" if "fail" in statuses else "warn" if "warn" in statuses else "pass"
 
     def to_json(self) -> dict[str, Any]:
@@ -84,27 +127,24 @@ class SmokeReport:
                 {
                     "id": check.id,
                     "family": check.family,
-                    **{key: value for key, value in asdict(check).items() if key != "id"},
+                    **{key: value for key, value in asdict(check).items() if key not in {"id", "about"}},
                     "evidence": list(check.evidence),
                     "seconds": round(check.seconds, 3),
                 }
                 for check in self.checks
             ],
             "served": dict(self.served),
+            "timeline": [
+                {"name": moment.name, "started": round(moment.started, 3), "seconds": round(moment.seconds, 3)}
+                for moment in self.timeline
+            ],
+            "log": list(self.log),
+            "notes": list(self.notes),
         }
 
     def write(self, path: Path) -> None:
         """Write the document to `path`; whoever reads meanwhile sees the old one or the new one, never a part."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                json.dump(self.to_json(), stream, indent=2, ensure_ascii=False)
-                stream.write("\n")
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(path, json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> SmokeReport:
@@ -122,9 +162,36 @@ class SmokeReport:
                     tuple(check["evidence"]),
                     str(check["hint"]),
                     float(check["seconds"]),
+                    str(check.get("question", "")),
+                    str(check.get("accepted", "")),
                 )
                 for check in data["checks"]
             )
-            return cls(data["release"], float(data["seconds"]), checks, data["served"])
+            timeline = tuple(
+                Moment(str(moment["name"]), float(moment["started"]), float(moment["seconds"]))
+                for moment in data.get("timeline", ())
+            )
+            return cls(
+                data["release"],
+                float(data["seconds"]),
+                checks,
+                data["served"],
+                timeline=timeline,
+                log=tuple(data.get("log", ())),
+                notes=tuple(data.get("notes", ())),
+            )
         except (KeyError, TypeError) as problem:
             raise ValueError(f"{path} is no complete smoke report: {problem}") from problem
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in one piece: it is there as a whole or not at all. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -6,14 +6,16 @@ One container, one crawl through the front, one stop: the checks look at what th
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
 from threading import Thread
 from types import FrameType
 from typing import Any, Literal
@@ -23,14 +25,16 @@ from docker.errors import APIError
 
 from toolkit import container
 from toolkit import engine as engines
+from toolkit.browser import BrowserResult, explore
 from toolkit.bundles import BUNDLES, DEFAULT_BUNDLE, Bundle
-from toolkit.checks import build, crawl, environment, front, lifecycle, source, start
-from toolkit.checks.context import PORT, Context, Waited
+from toolkit.checks import browser, build, crawl, environment, front, lifecycle, source, start
+from toolkit.checks.context import PORT, Context, Sources, Waited
+from toolkit.checks.merge import merge
 from toolkit.container import ContainerFailed, ContainerState, Listener, RunningApp, RunSpec, StopResult
 from toolkit.crawl import CrawlResult, HttpFetch, Limits, Response
 from toolkit.crawl import crawl as follow
-from toolkit.image import BUILD_OWNER, AppImage
-from toolkit.report import Check, SmokeReport
+from toolkit.image import BUILD_OWNER, AppImage, BuildFailed
+from toolkit.report import Check, Moment, SmokeReport
 from toolkit.settings import Secret
 from toolkit.source import StagedSource
 
@@ -43,6 +47,8 @@ OTHER_PORT_PATIENCE = 20.0
 NO_ANSWER_PATIENCE = 30.0
 BAD_STATUS_PATIENCE = 5.0
 MOST_LOG_LINES = 5000
+REPORTED_LOG_LINES = 200
+LEAST_MASKED = 8  # characters of a token's beginning: what is shorter may stand in any log
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -56,7 +62,9 @@ class SmokeOptions:
     """How the release is to be run, and how long things may take (seconds).
 
     `mode`: "strip" when the app is configured for requests on the root path, else "keep" (it sees /apps/<id>/).
-    `full_token` is what the serving process has to hold; without it that check is skipped.
+    `full_token` is what the serving process has to hold; without it that check is skipped. `browser` is the Chromium
+    that looks at the page (None: no browser does), `only` names families (none: all of them), `keep` is called with the
+    app's URL when all has been asked, and the app stays up until it returns.
     """
 
     mode: Literal["strip", "keep"] = "strip"
@@ -67,6 +75,9 @@ class SmokeOptions:
     patience: float = 120.0
     grace: float = 10.0
     limits: Limits = field(default_factory=Limits)
+    browser: Path | None = None
+    only: frozenset[str] = frozenset()
+    keep: Callable[[str], None] | None = None
 
 
 def run(
@@ -86,6 +97,18 @@ def run(
     smoke = _Smoke(engine, image, staged, options, host, on_event)
     with _terminated_like_interrupted():
         return smoke.run()
+
+
+def before_build(staged: StagedSource, error: BuildFailed | None = None) -> tuple[Check, ...]:
+    """Ask what can be asked of the files alone; with `error` also what the build step says by it.
+
+    A failed answer means that there is nothing to run.
+    """
+    sources = Sources(staged)
+    asked = [check(sources) for check in source.CHECKS]
+    if error is not None:
+        asked.append(build.hook(sources, error))
+    return merge(asked)
 
 
 class _NeverStarted:
@@ -151,11 +174,13 @@ class _Smoke:
         self._restricted = Secret(secrets.token_urlsafe(48))
         self._run_id = engines.new_run()
         self._checks: list[Check] = []
+        self._timeline: list[Moment] = []
         self._began = time.monotonic()
 
     def run(self) -> SmokeReport:
-        for owner in (OWNER, BUILD_OWNER):
-            container.sweep(self._engine, owner, engines.is_alive)
+        with self._moment("sweep"):
+            for owner in (OWNER, BUILD_OWNER):
+                container.sweep(self._engine, owner, engines.is_alive)
         spec = RunSpec(
             image=self._image,
             env=self._environment(),
@@ -165,16 +190,20 @@ class _Smoke:
         )
         with self._started(spec) as app:
             context = self._examine(app)
+            if context.waited.response is not None:
+                context = replace(context, state=app.state())
+            self._ask(context, start.stable)
             stopping = time.monotonic()
             if context.waited.response is not None and context.state is not None and context.state.running:
-                context = replace(context, stopped=app.stop(self._options.grace))
+                with self._moment("stop"):
+                    context = replace(context, stopped=app.stop(self._options.grace))
             self._ask(context, lifecycle.sigterm, time.monotonic() - stopping)
         left = container_names(self._engine, self._run_id)
         self._ask(replace(context, left_behind=tuple(left)), lifecycle.left_behind)
         base = self._image.environment.base
         return SmokeReport(
             release={
-                "digest": self._image.digest,
+                "image": self._image.digest,
                 "source": self._staged.digest,
                 "environment": self._image.environment.digest,
                 "base": f"{base.name} ({base.origin})",
@@ -182,8 +211,11 @@ class _Smoke:
                 "bundle": self._options.bundle.id,
             },
             seconds=time.monotonic() - self._began,
-            checks=tuple(self._checks),
+            checks=merge(check for check in self._checks if self._wanted(check.family)),
             served=context.crawled.served if context.crawled else {},
+            timeline=tuple(self._timeline),
+            log=masked(context.logs[-REPORTED_LOG_LINES:], (self._restricted, self._options.full_token)),
+            screenshot=context.browser.screenshot if context.browser else None,
         )
 
     @contextmanager
@@ -193,7 +225,8 @@ class _Smoke:
         # Loading the front's packages takes about as long as the engine takes to start a container.
         Thread(target=import_module, args=("toolkit.front",), name="load", daemon=True).start()
         try:
-            app = container.start(self._engine, spec, host=self._host, cpus=cpus)
+            with self._moment("container"):
+                app = container.start(self._engine, spec, host=self._host, cpus=cpus)
         except ContainerFailed as problem:
             if source.START not in problem.message:
                 raise
@@ -208,7 +241,8 @@ class _Smoke:
         """Ask everything that needs the app to run."""
         began = time.monotonic()
         probe_path = "/" if self._options.mode == "strip" else f"/apps/{self._app_id}/"
-        waited = wait(app, f"http://{self._host}:{app.port}{probe_path}", self._options.patience)
+        with self._moment("start"):
+            waited = wait(app, f"http://{self._host}:{app.port}{probe_path}", self._options.patience)
         up = waited.response is not None
         context = Context(
             staged=self._staged,
@@ -226,7 +260,9 @@ class _Smoke:
             logs=() if up else tuple(app.logs(MOST_LOG_LINES)),
             state=None if up else waited.state,
         )
-        self._ask(context, source.hooks)
+        for look in source.CHECKS:
+            self._ask(context, look)
+        self._ask(context, build.hook)
         self._ask(context, build.output)
         self._ask(context, start.listens, time.monotonic() - began)
         crawling = time.monotonic()
@@ -234,7 +270,6 @@ class _Smoke:
             context = self._visit(app, context)
         crawled = time.monotonic() - crawling
         self._ask(context, start.probe)
-        self._ask(context, start.stable)
         self._ask(context, environment.token)
         self._ask(context, environment.leaks)
         self._ask(context, environment.private)
@@ -244,6 +279,9 @@ class _Smoke:
         self._ask(context, crawl.links)
         self._ask(context, crawl.hosts)
         self._ask(context, crawl.complete)
+        if self._options.browser is not None:
+            for check in browser.CHECKS:
+                self._ask(context, check)
         return context
 
     def _visit(self, app: App, context: Context) -> Context:
@@ -253,17 +291,40 @@ class _Smoke:
         target = Target(host=self._host, port=app.port, app_id=self._app_id, mode=self._options.mode)
         with ThreadPoolExecutor(1, "look") as aside, Front(target) as entrance, HttpFetch() as fetch:
             looking = aside.submit(held, app)
-            crawled: CrawlResult = follow(fetch, entrance.url, context.prefix, self._options.limits)
-            dotenv = fetch(entrance.url + ".env")
-            inside = looking.result()
+            with self._moment("crawl"):
+                crawled: CrawlResult = follow(fetch, entrance.url, context.prefix, self._options.limits)
+                dotenv = fetch(entrance.url + ".env")
+                inside = looking.result()
+            seen = self._browse(entrance.url, context.prefix)
+            if self._options.keep is not None:
+                self._options.keep(entrance.url)
         return replace(
             context,
             crawled=crawled,
+            browser=seen,
             dotenv=dotenv,
             environment=inside,
             logs=tuple(app.logs(MOST_LOG_LINES)),
             state=app.state(),
         )
+
+    def _browse(self, url: str, prefix: str) -> BrowserResult | None:
+        if self._options.browser is None or not self._wanted("browser"):
+            return None
+        with self._moment("browser"):
+            return explore(url, prefix=prefix, chromium=self._options.browser, app_id=self._app_id)
+
+    @contextmanager
+    def _moment(self, name: str) -> Iterator[None]:
+        """Put what is done inside on the timeline, also when it fails."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._timeline.append(Moment(name, began - self._began, time.monotonic() - began))
+
+    def _wanted(self, family: str) -> bool:
+        return not self._options.only or family in self._options.only
 
     def _ask(self, context: Context, check: Callable[[Context], Check], seconds: float = 0.0) -> None:
         """Run one check; `seconds` is what was spent before on seeing what it looks at."""
@@ -292,6 +353,16 @@ class _Smoke:
         if self._options.mode == "keep":
             environment["SCRIPT_NAME"] = f"/apps/{self._app_id}"
         return {**environment, **(self._options.env or {})}
+
+
+def masked(lines: Iterable[str], secrets_: Iterable[Secret | None]) -> tuple[str, ...]:
+    """Give `lines` without the values of `secrets_`, nor the beginnings of them that programs like to print."""
+    values = [secret.reveal() for secret in secrets_ if secret is not None]
+    found = [re.escape(value[:LEAST_MASKED]) + r"[\w.~+/=-]*" for value in values if len(value) >= LEAST_MASKED]
+    if not found:
+        return tuple(lines)
+    pattern = re.compile("|".join(found))
+    return tuple(pattern.sub("***", line) for line in lines)
 
 
 def held(app: App) -> dict[str, str]:

@@ -300,17 +300,17 @@ BROKEN = (
     BunApp(
         "absolute_fetch",
         {"public/app.js": ("./api/items", "/api/items")},
-        fails={"front.prefix": "Fetch() /api/items goes to /api/items, outside the app's prefix"},
+        fails={"front.prefix": "fetch() /api/items goes to /api/items, outside the app's prefix"},
     ),
     BunApp(
         "absolute_lazy_chunk",
         {"public/app.js": ("./lazy.js", "/lazy.js")},
-        fails={"front.prefix": "Import() /lazy.js goes to /lazy.js"},
+        fails={"front.prefix": "import() /lazy.js goes to /lazy.js"},
     ),
     BunApp(
         "absolute_in_css",
         {"public/style.css": ("./logo.svg", "/logo.svg")},
-        fails={"front.prefix": "Url() /logo.svg goes to /logo.svg"},
+        fails={"front.prefix": "url() /logo.svg goes to /logo.svg"},
     ),
     BunApp(
         "web_socket_at_the_root",

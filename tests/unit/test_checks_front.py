@@ -23,7 +23,7 @@ def test_one_url_that_leaves_the_prefix_is_the_title_and_has_its_places(tmp_path
     )
     grep = QuietApp('./dist/app.js:1:fetch("/api/items")\n./public/app.js:2:same file as shipped\n')
     check = front.prefix(context(tmp_path, files, crawled=crawled(outside), app=grep))
-    assert (check.status, check.title) == ("fail", "Fetch() /api/items goes to /api/items, outside")
+    assert (check.status, check.title) == ("fail", "fetch() /api/items goes to /api/items, outside")
     places = [line.removesuffix("  /api/items") for line in check.evidence]
     assert places == ["./app.js:1", "public/app.js:2", "index.ts:9", "dist/app.js:1"]
 

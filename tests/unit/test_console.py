@@ -293,7 +293,7 @@ def test_a_report_shows_what_failed_and_counts_the_rest(capsys: pytest.CaptureFi
         "     next: add it",
         "warn is large image.size",
         "pass start (2 checks)",
-        "skip browser",
+        "skip browser: no Chromium",
         "fail in 1.2 s",
     ]
 

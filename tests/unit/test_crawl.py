@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from toolkit.crawl import CrawlResult, HttpFetch, Limits, Problem, Response, crawl, unfit
+from toolkit.crawl import CrawlResult, HttpFetch, Limits, Problem, Response, crawl, header_references, unfit
 from toolkit.references.model import Kind
 
 HOST = "http://127.0.0.1:4000"
@@ -199,7 +199,8 @@ def test_scripts_that_leave_the_prefix_are_found(script: str) -> None:
         'fetch("api/items?x=/y")',
         "fetch(`${base}/api`)",
         'fetch(base + "/api")',
-        'function get(path) { return fetch(path) } get("/x")',
+        'function get(path) { return fetch(path) } get("./x"); other.get("/x")',
+        'function get(path) { return fetch(base + path) } get("/x")',
         'let base = "/"; base = window.BASE; fetch(base + "/api")',
         "fetch(`/${prefix}/api`)",
         'new WebSocket((location.protocol === "http:" ? "ws:" : "wss:") + "//" + location.host + location.pathname)',
@@ -464,3 +465,31 @@ def test_http_fetch_answers_with_words_instead_of_exceptions(server: str) -> Non
         assert fetch(server + "/slow").error == "no answer within 0.3 s"
         assert fetch("http://127.0.0.1:9/").error == "connection refused"
         assert fetch("http://[bad/").error
+
+
+@pytest.mark.parametrize(
+    ("mime", "body", "fine"),
+    [
+        ("application/json", b'{"items": []}', True),
+        ("application/problem+json", b"[]", True),
+        ("application/json", b"<!doctype html>", False),
+        ("text/plain", b"<!doctype html>", False),
+        ("text/html", b"", True),
+    ],
+)
+def test_the_start_is_a_page_or_a_json_document(mime: str, body: bytes, fine: bool) -> None:
+    response = Response("http://host/p/", 200, {"content-type": mime}, body)
+    assert (unfit(Kind.PAGE, response, first=True) is None) is fine
+
+
+def test_what_a_link_header_makes_the_browser_load_counts() -> None:
+    value = "</style.css>; rel=preload; as=style, <./a.js>; rel=modulepreload, <https://cdn.test>; rel=preconnect"
+    found = header_references(value)
+    assert [(one.target, one.kind) for one in found] == [("/style.css", Kind.STYLESHEET), ("./a.js", Kind.MODULE)]
+    assert header_references("") == header_references("odd;;") == []
+
+
+@pytest.mark.parametrize(("mime", "fine"), [("application/wasm", True), ("application/octet-stream", False)])
+def test_streamed_webassembly_needs_its_own_type(mime: str, fine: bool) -> None:
+    response = Response("http://host/p/m.wasm", 200, {"content-type": mime}, b"\0asm")
+    assert (unfit(Kind.WASM, response) is None) is fine

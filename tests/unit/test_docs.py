@@ -23,6 +23,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from toolkit import errors, settings
+from toolkit.checks.catalog import QUESTIONS
 from toolkit.emulator.routes import API
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -259,13 +260,7 @@ def test_the_exit_codes_are_those_of_the_code(reference: Document) -> None:
 
 
 def test_the_checks_are_those_of_the_code(reference: Document) -> None:
-    strings = {
-        node.value
-        for path in (ROOT / "infra" / "toolkit" / "checks").glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and CHECK_ID.fullmatch(node.value)
-    }
-    assert set(reference.spans("Checks of the smoke test")) == strings
+    assert reference.spans("Checks of the smoke test") == list(QUESTIONS)
 
 
 @cache
@@ -354,4 +349,4 @@ WRAPPED = [path for path in DOCUMENTS if path.parent == ROOT / "docs" or path in
 @pytest.mark.parametrize("path", WRAPPED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_lines_are_of_readable_length(path: Path) -> None:
     lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-    assert not [number for number, line in lines if len(line) > 120]
+    assert not [number for number, line in lines if len(line) > 120 and not line.startswith("|")]

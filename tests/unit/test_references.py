@@ -181,3 +181,39 @@ def test_the_strongest_hash_of_an_integrity_attribute_decides() -> None:
     assert integrity_matches("md5-abc", b"x")
     assert integrity_matches(f"{hashed('sha256', b'x')} {hashed('sha256', b'y')}", b"x")
     assert not integrity_matches(f"{hashed('sha256', b'x')} {hashed('sha512', b'y')}", b"x")
+
+
+def test_webassembly_that_is_compiled_while_it_arrives_is_a_kind_of_its_own() -> None:
+    source = 'await WebAssembly.instantiateStreaming(fetch("./m.wasm"), {});\nconst b = await fetch("./n.wasm");\n'
+    found = {one.target: one.kind for one in script_references(source, "https://host/p/")}
+    assert found == {"./m.wasm": Kind.WASM, "./n.wasm": Kind.DATA_FILE}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'const get = (u) => fetch(u);\nget("/api/items");\n',
+        'async function get(u, o = {}) { const r = await fetch(u, o); return r; }\nawait get("/api/items", {});\n',
+        'export const call = async (method, path) => fetch(path, { method });\ncall("POST", "/api/items");\n',
+        'function open(path) { return new WebSocket(path); }\nopen("/api/items");\n',
+        "function outer() { const get = u => fetch(u); return get(`/api/items`); }\nouter();\n",
+    ],
+)
+def test_what_is_handed_to_a_function_that_fetches_it_counts(source: str) -> None:
+    found = [one for one in script_references(source, "https://host/p/") if one.target == "/api/items"]
+    assert [one.kind in (Kind.CALL, Kind.SOCKET) for one in found] == [True]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'const get = (u) => fetch(u);\nconst other = (get) => get("/route");\n',
+        'const get = (u) => fetch(u);\n{ const get = (route) => route; get("/route"); }\n',
+        'const get = (u, label) => fetch(u);\nget("./api", "/label");\n',
+        'const get = (u) => { const v = u.slice(1); return fetch(v); };\nget("/api");\n',
+        'app.get("/route", () => fetch(url));\n',
+        'const get = (u) => fetch("." + u);\nget("/api");\n',
+    ],
+)
+def test_what_only_looks_like_it_does_not_count(source: str) -> None:
+    assert not [one for one in script_references(source, "https://host/p/") if one.target.startswith("/")]

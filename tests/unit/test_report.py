@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from toolkit.report import Check, SmokeReport, failed, passed, skipped, warned
+from toolkit.report import Check, Moment, SmokeReport, failed, passed, skipped, warned
 
 CHECKS = (
     passed("start.listens", "answers"),
@@ -48,15 +49,19 @@ def test_the_document_has_the_published_shape() -> None:
         "evidence": ["./:3"],
         "hint": "build it",
         "seconds": 0.0,
+        "question": "",
+        "accepted": "",
     }
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "report.json"
-    written = report(*CHECKS)
+    written = replace(report(*CHECKS), timeline=(Moment("start", 0.5, 1.25),), log=("listening",), screenshot=b"png")
     written.write(path)
     read = SmokeReport.read(path)
     assert read.to_json() == written.to_json()
+    assert read.timeline == written.timeline
+    assert read.log == ("listening",)
     assert read.served == {"": "aa", "a.js": "bb"}
     assert [entry.name for entry in path.parent.iterdir()] == ["report.json"]
 
@@ -80,3 +85,20 @@ def test_a_failed_write_keeps_the_old_document(tmp_path: Path) -> None:
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
     assert json.loads(before)["verdict"] == "pass"
+
+
+def test_an_accepted_answer_does_not_count() -> None:
+    accepted = replace(failed("front.assets", "./a.css answers 404"), accepted="an old link that nobody follows")
+    assert report(accepted).verdict == "pass"
+    assert report(accepted, warned("crawl.links", "doubtful")).verdict == "warn"
+
+
+def test_a_report_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    old = report(*CHECKS).to_json()
+    for key in ("timeline", "log", "notes"):
+        del old[key]
+    for check in old["checks"]:
+        del check["question"], check["accepted"]
+    path.write_text(json.dumps(old))
+    assert SmokeReport.read(path).checks == CHECKS

@@ -12,6 +12,7 @@ import pytest
 from tests.apps.contexts import RUNNING, exited
 from toolkit import smoke
 from toolkit.container import ContainerState, Listener
+from toolkit.settings import Secret
 
 
 class FakeApp:
@@ -117,3 +118,13 @@ def test_it_gives_up_only_when_the_app_has_settled_elsewhere(
     looks: list[tuple[float, frozenset[tuple[str, int]]]], given_up: bool
 ) -> None:
     assert smoke.hopeless(looks) is given_up
+
+
+def test_the_reported_log_shows_no_part_of_a_token() -> None:
+    token = Secret("NjVmMDAwMDAwMDAw.abc-DEF/123=")
+    lines = (f"token is {token.reveal()}!", "first ten NjVmMDAwMD", "nothing here")
+    assert smoke.masked(lines, (token, None)) == ("token is ***!", "first ten ***", "nothing here")
+
+
+def test_a_short_or_empty_token_masks_nothing() -> None:
+    assert smoke.masked(("a b",), (Secret(""), Secret("a"))) == ("a b",)

@@ -1,13 +1,42 @@
-"""Build: did build-app.sh do what it was meant to? (That it fails is told before any check.)"""
+"""Build: did build-app.sh end well, and do what it was meant to?"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from toolkit.checks.context import Context
-from toolkit.report import Check, passed, warned
+from toolkit.checks import names, source, start
+from toolkit.checks.context import Context, Sources
+from toolkit.image import BuildFailed
+from toolkit.report import Check, failed, passed, warned
 
+_ERROR = re.compile(r"(?:\w*error\b|.*: (?:command )?not found$|.*Syntax error)", re.IGNORECASE)
 _SWALLOWED = re.compile(r"(?:^|: )[^\s:]+: (?:command )?not found$|^error: |^error\[|Module not found", re.IGNORECASE)
+
+
+def hook(context: Sources, error: BuildFailed | None = None) -> Check:
+    """build-app.sh ends with exit code 0; `error` says how it did not."""
+    check = "build.hook"
+    if error is None:
+        return passed(check, "build-app.sh ended with success" if source.BUILD in context.paths else "nothing is built")
+    title, hint = error.message.rstrip("."), error.hint
+    if otherwise := names.named_otherwise(error.details, context.paths):
+        wanted, path = otherwise
+        title = f"{title}: it asks for {wanted}, but the file is called {path}"
+        hint = f"They differ {names.difference(wanted, path)}: on the platform these are two files. Write it as it is."
+    elif said := _reason(error.details):
+        title = f"{title}: {said}"
+    if start.bashism(error.details):
+        hint = start.BASHISM
+    return failed(check, title, evidence=error.details, hint=hint)
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """The line that most likely says why: the first one that begins with an error, else the last that speaks of one."""
+    shown = [line.strip() for line in lines if line.strip()]
+    first = [line for line in shown if _ERROR.match(line)]
+    any_error = [line for line in shown if "error" in line.lower() or "not found" in line.lower()]
+    return (first or any_error[-1:] or [""])[0][:160]
 
 
 def output(context: Context) -> Check:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from toolkit.browser import BrowserResult
 from toolkit.container import ContainerState, Listener, StopResult
 from toolkit.crawl import CrawlResult, Response
 from toolkit.settings import Secret
@@ -37,10 +38,28 @@ class Waited:
 
 
 @dataclass(frozen=True)
-class Context:
-    """A release under test: what is shipped, how it runs, and what was seen so far."""
+class Sources:
+    """What ships: all that is known before something is built."""
 
     staged: StagedSource
+
+    def text_of(self, path: str) -> str:
+        """Give the text of a shipped file; nothing when it is not shipped."""
+        for file in self.staged.files:
+            if file.path == path:
+                return file.local.read_bytes().decode("utf-8", "replace")
+        return ""
+
+    @property
+    def paths(self) -> list[str]:
+        """The names of all shipped files."""
+        return [file.path for file in self.staged.files]
+
+
+@dataclass(frozen=True)
+class Context(Sources):
+    """A release under test: what is shipped, how it runs, and what was seen so far."""
+
     build_log: tuple[str, ...]
     mode: str  # "strip" or "keep"
     prefix: str  # public path, with a slash at both ends
@@ -54,6 +73,7 @@ class Context:
     waited: Waited
     environment: Mapping[str, str] | None = None  # of the process that owns port 8080
     crawled: CrawlResult | None = None
+    browser: BrowserResult | None = None
     dotenv: Response | None = None  # the answer to GET .env below the prefix
     logs: tuple[str, ...] = ()
     state: ContainerState | None = None  # after all requests, before the stop
@@ -76,11 +96,4 @@ class Context:
             return self.down or "the app did not come up"
         if any(finding.of_start for finding in self.crawled.findings):
             return "the page did not come up"
-        return ""
-
-    def text_of(self, path: str) -> str:
-        """Give the text of a shipped file; nothing when it is not shipped."""
-        for file in self.staged.files:
-            if file.path == path:
-                return file.local.read_bytes().decode("utf-8", "replace")
         return ""

@@ -20,6 +20,7 @@ def links(context: Context) -> Check:
             f"{len(dead)} links lead nowhere, first {dead[0].message}" if len(dead) > 1 else dead[0].message,
             evidence=[f"{finding.named_by[0]}  {finding.literal}" for finding in dead[:10]],
             hint="Correct the link, or answer its path.",
+            about=[finding.url for finding in dead if finding.url],
         )
     return passed("crawl.links", "every link that was followed leads somewhere")
 
@@ -39,6 +40,7 @@ def hosts(context: Context) -> Check:
             first.message[:1].upper() + first.message[1:] + more,
             evidence=[*_named(broken), *(f"{place}  {first.literal}" for place in places(context, first))],
             hint="Use a relative URL (./api/…)." if first.problem is Problem.LOOPBACK else "Use https: or wss:.",
+            about=[finding.url for finding in broken if finding.url],
         )
     if found:
         return warned("crawl.hosts", found[0].message, evidence=_named(found), hint="Is this link meant for visitors?")

@@ -141,6 +141,8 @@ def leaks(context: Context) -> Check:
     for path, body in context.crawled.bodies.items() if context.crawled else ():
         if line := _line_with(body, [*in_body, BUILD_PLACEHOLDER]):
             places.append(f"./{path}:{line}")
+    for path, headers in context.crawled.headers.items() if context.crawled else ():
+        places += [f"./{path}, header {name}" for name, value in headers.items() if _holds(value.encode(), in_body)]
     if places:
         where = "its log" if logged == len(places) else "what it serves" if not logged else "its log and what it serves"
         return failed(

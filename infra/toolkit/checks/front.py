@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
+from toolkit.checks import names
 from toolkit.checks.context import Context
 from toolkit.checks.origin import places
 from toolkit.crawl import Answer, Finding, Problem
@@ -53,6 +56,7 @@ def prefix(context: Context) -> Check:
             f"The app lives at {context.prefix}: everything else on that host belongs to DataRobot.",
             evidence=_evidence(context, found),
             hint=_prefix_hint(found),
+            about=_urls(found),
         )
     platform = context.crawled.of(Problem.PLATFORM)
     if platform:
@@ -62,6 +66,7 @@ def prefix(context: Context) -> Check:
             "That works only for visitors who are signed in there, with their own permissions.",
             evidence=_evidence(context, platform),
             hint="If these are routes of the app, make them relative: ./api/…",
+            about=_urls(platform),
         )
     return passed(check, "nothing leaves the app's prefix")
 
@@ -95,13 +100,25 @@ def assets(context: Context) -> Check:
     same = [finding for finding in wrong if finding.problem is first.problem]
     if len(wrong) > 1:
         title = f"{len(wrong)} assets do not work, first {first.message}"
+    hint = _asset_hint(first)
+    if first.problem in (Problem.MISSING, Problem.FALLBACK) and (path := _otherwise(context, first)):
+        title += f"; the file is called {path}"
+        hint = (
+            f"They differ {names.difference(first.url, path)}: on the platform these are two files. Write it as it is."
+        )
     return failed(
         check,
         title,
         "" if len(same) == len(wrong) else _problems(wrong),
         evidence=_evidence(context, wrong),
-        hint=_asset_hint(first),
+        hint=hint,
+        about=_urls(wrong),
     )
+
+
+def _otherwise(context: Context, finding: Finding) -> str:
+    """The shipped file that is meant by a URL that is written in another form."""
+    return names.same_but_for_form(urlsplit(finding.url).path.rsplit("/", 1)[-1], context.paths)
 
 
 def _asset_hint(finding: Finding) -> str:
@@ -116,6 +133,10 @@ def _asset_hint(finding: Finding) -> str:
     if finding.problem is Problem.INTEGRITY:
         return "Compute the hash from the file that is served, after the build."
     return "Ask for this URL by hand and look at the app's log."
+
+
+def _urls(findings: Sequence[Finding]) -> list[str]:
+    return [finding.url for finding in findings if finding.url]
 
 
 def _problems(findings: Sequence[Finding]) -> str:
@@ -138,4 +159,4 @@ def _evidence(context: Context, findings: Sequence[Finding]) -> list[str]:
 
 
 def _sentence(text: str) -> str:
-    return text if text.startswith(("./", "<")) else text[:1].upper() + text[1:]
+    return text if text.startswith(("./", "<")) or re.match(r"\S*\(", text) else text[:1].upper() + text[1:]

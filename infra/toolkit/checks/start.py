@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from toolkit.checks import source
+from toolkit.checks import names, source
 from toolkit.checks.context import PORT, Context
 from toolkit.container import ContainerState, Listener
 from toolkit.report import Check, failed, passed, skipped
@@ -12,6 +13,15 @@ from toolkit.report import Check, failed, passed, skipped
 _SIGNALS = {129: "SIGHUP", 130: "SIGINT", 131: "SIGQUIT", 132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE"}
 _SIGNALS |= {137: "SIGKILL", 139: "SIGSEGV", 141: "SIGPIPE", 143: "SIGTERM"}
 _NOT_RUN = re.compile(r"exec user process caused.*no such file|start-app\.sh\S* no such file", re.IGNORECASE)
+_BASHISM = re.compile(
+    r"(?:-app\.sh: (?:line )?\d+|\bsh: \d+: \S*-app\.sh): (?:.*: )?"
+    r"(?:(?:source|\[\[|function|declare|shopt|pushd|\(\(): not found|Bad substitution|Illegal option"
+    r"|Syntax error: (?:\"\(\"|redirection) unexpected|\.env: not found)"
+)
+BASHISM = (
+    "/bin/sh is dash there: `. ./.env` instead of source or `. .env`, `[ ]` instead of `[[ ]]`, no arrays. "
+    "Or begin with #!/bin/bash."
+)
 _ANY = ("0.0.0.0", "::")
 _LOG_LINES = 12
 
@@ -65,15 +75,27 @@ def _exited(context: Context) -> Check:
             evidence=context.logs[-_LOG_LINES:],
             hint="Choose a larger bundle with APP_BUNDLE, or let the app need less memory.",
         )
+    hint = "Correct what the last lines of its log say."
+    if state.exit_code == 0:
+        hint = "The last lines of its log are above; start-app.sh must end with `exec` of the server."
+    if otherwise := names.named_otherwise(context.logs, context.paths):
+        wanted, path = otherwise
+        shown = f"it asks for {wanted}, but the file is called {path}"
+        hint = f"They differ {names.difference(wanted, path)}: on the platform these are two files. Write it as it is."
+    elif bashism(context.logs):
+        hint = BASHISM
     return failed(
         "start.listens",
         f"The app exited {how(state)}" + (f": {shown}" if shown else ""),
         f"{seconds:.1f} s after its start; expected a process that goes on running and serves.",
         evidence=context.logs[-_LOG_LINES:],
-        hint="The last lines of its log are above; start-app.sh must end with `exec` of the server."
-        if state.exit_code == 0
-        else "Correct what the last lines of its log say.",
+        hint=hint,
     )
+
+
+def bashism(lines: Iterable[str]) -> bool:
+    """Whether a shell complains of what only bash understands: /bin/sh of the image is dash."""
+    return any(_BASHISM.search(line) for line in lines)
 
 
 def _elsewhere(context: Context) -> Check:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from urllib.parse import urljoin, urlsplit
 
 import tree_sitter
@@ -52,8 +53,10 @@ _STATIC_FILE = re.compile(
     r"\.(?:json|csv|tsv|txt|md|xml|geojson|wasm|svg|png|jpe?g|gif|webp|avif|ico|css|m?js|html?|woff2?|ya?ml|parquet|arrow|bin)$",
     re.IGNORECASE,
 )
+_STREAMED = re.compile(r"WebAssembly\s*\.\s*(?:instantiate|compile)Streaming\s*$")
 _GLOBALS = re.compile(r"^(?:(?:window|globalThis|self|document)\.)+")
 _MODULE_URL = "import.meta.url"
+MOST_CALLS = 200  # of one function that are looked at
 
 
 @cache
@@ -133,6 +136,9 @@ class _Script:
 
     def _add(self, node: tree_sitter.Node, kind: Kind, via: str, *, against: str = "document") -> None:
         values = [value for value in self._evaluate(node) if value.text]
+        if not values and kind in (Kind.CALL, Kind.SOCKET):
+            for argument, name in self._handed_in(node):
+                self._add(argument, kind, f"{name}()", against=against)
         if not values or self._dead(node):
             return
         literal = self._text(node)
@@ -149,6 +155,75 @@ class _Script:
                     others=tuple(other.text for other in values if other != value),
                 )
             )
+
+    def _handed_in(self, node: tree_sitter.Node) -> list[tuple[tree_sitter.Node, str]]:
+        """When `node` is a parameter of a named function: what its calls hand in there, such as get("/api/items")."""
+        if node.type != "identifier":
+            return []
+        function, position = self._parameter(node)
+        name = self._function_name(function) if function is not None else ""
+        if function is None or not name:
+            return []
+        found = []
+        root = function
+        while root.parent is not None:
+            root = root.parent
+        for match in islice(
+            re.finditer(rb"(?<![\w$.])" + re.escape(name.encode()) + rb"\s*\(", self._bytes), MOST_CALLS
+        ):
+            call = root.descendant_for_byte_range(match.start(), match.start() + 1)
+            call = call.parent if call is not None and call.type == "identifier" else None
+            if call is None or call.type != "call_expression" or self._bound_function(call, name) != function:
+                continue
+            arguments = self._arguments(call)
+            # Only what is written there: a call within a wrapper of the wrapper is not followed further.
+            if len(arguments) > position and arguments[position].type in ("string", "template_string"):
+                found.append((arguments[position], name))
+        return found
+
+    def _parameter(self, node: tree_sitter.Node) -> tuple[tree_sitter.Node | None, int]:
+        """The function whose parameter an identifier is, and which one; no function when it is something else."""
+        name, scope = self._text(node), node.parent
+        while scope is not None:
+            if scope.type in ("program", "statement_block") and self._declared(scope, name)[0]:
+                return None, 0
+            if scope.type in _FUNCTIONS:
+                single = scope.child_by_field_name("parameter")
+                parameters = scope.child_by_field_name("parameters")
+                listed = [single] if single is not None else parameters.named_children if parameters is not None else []
+                for position, parameter in enumerate(listed):
+                    left = parameter.child_by_field_name("left") or parameter
+                    if self._text(left) == name:
+                        return scope, position
+            scope = scope.parent
+        return None, 0
+
+    def _function_name(self, function: tree_sitter.Node) -> str:
+        name = function.child_by_field_name("name") if function.type.endswith("declaration") else None
+        if name is None and function.parent is not None and function.parent.type == "variable_declarator":
+            name = function.parent.child_by_field_name("name")
+        return self._text(name) if name is not None and name.type == "identifier" else ""
+
+    def _bound_function(self, node: tree_sitter.Node, name: str) -> tree_sitter.Node | None:
+        """The function that `name` is where `node` is."""
+        scope = node.parent
+        while scope is not None:
+            if scope.type in ("program", "statement_block"):
+                for child in scope.named_children:
+                    declared = child.child_by_field_name("declaration") if child.type == "export_statement" else child
+                    named = declared is not None and declared.type.endswith("function_declaration")
+                    if declared is not None and named and self._function_name(declared) == name:
+                        return declared
+                found, value = self._declared(scope, name)
+                if found:
+                    return value
+            elif scope.type in _FUNCTIONS:
+                parameters = scope.child_by_field_name("parameters") or scope.child_by_field_name("parameter")
+                pattern = rf"(?<![\w$]){re.escape(name)}(?![\w$])"
+                if parameters is not None and re.search(pattern, self._text(parameters)):
+                    return None
+            scope = scope.parent
+        return None
 
     def _dead(self, node: tree_sitter.Node) -> bool:
         """Whether a condition such as `location.hostname === "localhost"` keeps the platform from getting there."""
@@ -187,7 +262,7 @@ class _Script:
         callee = self._text(function).replace("?.", ".")
         name = _GLOBALS.sub("", callee)
         if name == "fetch":
-            self._fetch(arguments)
+            self._fetch(node, arguments)
         elif name == "importScripts":
             for argument in arguments:
                 self._add(argument, Kind.WORKER, "importScripts()", against="self")
@@ -212,10 +287,14 @@ class _Script:
         elif len(arguments) > 1 and _ELEMENT_FACTORIES.match(name):
             self._element(arguments[0], arguments[1])
 
-    def _fetch(self, arguments: list[tree_sitter.Node]) -> None:
+    def _fetch(self, node: tree_sitter.Node, arguments: list[tree_sitter.Node]) -> None:
         path = urlsplit(self._known(arguments[0])).path
         plain = len(arguments) == 1 and _STATIC_FILE.search(path)
-        self._add(arguments[0], Kind.DATA_FILE if plain else Kind.CALL, "fetch()")
+        kind = Kind.DATA_FILE if plain else Kind.CALL
+        outer = node.parent.parent if node.parent is not None and node.parent.type == "arguments" else None
+        if outer is not None and _STREAMED.search(self._text(outer)[:60].split("(")[0]):
+            kind = Kind.WASM
+        self._add(arguments[0], kind, "fetch()")
 
     def _element(self, tag: tree_sitter.Node, properties: tree_sitter.Node) -> None:
         if tag.type != "string" or properties.type != "object":

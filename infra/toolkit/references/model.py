@@ -31,6 +31,7 @@ class Kind(StrEnum):
     FONT = "font"
     MEDIA = "media"
     MANIFEST = "web manifest"
+    WASM = "WebAssembly module"
     ASSET = "asset"
     DATA_FILE = "data file"
     LINK = "link"  # judged, never requested: where a click or a script may go

@@ -1,0 +1,95 @@
+"""One finding for one cause: what the crawl and the browser say of the same URL, and what only follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from urllib.parse import unquote, urlsplit
+
+from toolkit.checks.catalog import QUESTIONS, with_question
+from toolkit.report import Check, skipped
+
+# Which answers of the static checks speak of the same thing as one of the browser's.
+SAME = {
+    "browser.prefix": ("front.prefix",),
+    "browser.requests": ("front.prefix", "front.assets", "crawl.links", "browser.prefix"),
+    "browser.styles": ("front.prefix", "front.assets", "browser.prefix", "browser.requests"),
+    "browser.hosts": ("crawl.hosts",),
+    "browser.blocked": ("crawl.hosts", "front.assets"),
+    "browser.deeplink": ("crawl.links",),
+    "browser.sockets": ("front.prefix", "crawl.hosts", "browser.prefix"),
+}
+# What is only the consequence of something else that failed, and of what.
+CAUSES = ("front.page", "front.prefix", "front.assets", "crawl.hosts", "browser.prefix", "browser.requests")
+FOLLOWS = {
+    "browser.errors": (*CAUSES, "browser.blocked", "browser.hosts", "browser.sockets"),
+    "browser.page": (*CAUSES, "browser.blocked", "browser.hosts", "browser.errors"),
+}
+_WORDS = {"fail": 2, "warn": 1}
+
+
+def merge(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """Give the answers with their questions, in the order of the catalog, each cause once.
+
+    An answer of the browser about URLs of which a static check speaks already becomes evidence of that one; an answer
+    that only follows from another failure is skipped and names it.
+    """
+    order = list(QUESTIONS)
+    answers = {check.id: with_question(check) for check in checks}
+    for check_id, sames in SAME.items():
+        check = answers.get(check_id)
+        if check is None or check.status not in _WORDS:
+            continue
+        for other in sames:
+            if (known := answers.get(other)) is not None and _tells(known, check):
+                answers[other] = _with_evidence(known, check)
+                answers[check_id] = _told(check, other)
+                break
+    for check_id, causes in FOLLOWS.items():
+        check = answers.get(check_id)
+        if check is None or check.status not in _WORDS:
+            continue
+        cause = next((one for one in causes if one in answers and answers[one].status == "fail"), "")
+        if cause:
+            answers[cause] = _with_evidence(answers[cause], check)
+            answers[check_id] = _told(check, cause)
+    return tuple(sorted(answers.values(), key=lambda one: order.index(one.id) if one.id in order else len(order)))
+
+
+def _tells(known: Check, check: Check) -> bool:
+    """Whether `known` speaks, at least as gravely, of everything that `check` is about."""
+    if _WORDS.get(known.status, 0) < _WORDS[check.status] or not check.about:
+        return False
+    named = set(map(_path, known.about))
+    text = "\n".join([known.title, *known.evidence])
+    return all(_path(url) in named or _name(url) in text for url in check.about)
+
+
+def _path(url: str) -> str:
+    return unquote(urlsplit(url).path)
+
+
+def _name(url: str) -> str:
+    """What a literal for this URL ends with, whatever it begins with."""
+    parts = urlsplit(url)
+    tail = unquote(parts.path).rstrip("/").rsplit("/", 1)[-1]
+    return tail if len(tail) > 2 else url
+
+
+def _with_evidence(known: Check, check: Check) -> Check:
+    seen = _seen(check)
+    return known if seen in known.evidence else replace(known, evidence=(*known.evidence, seen))
+
+
+def _seen(check: Check) -> str:
+    return f"in the browser: {check.title}"
+
+
+def _told(check: Check, cause: str) -> Check:
+    told = skipped(check.id, f"it follows from {cause}")
+    return replace(told, question=check.question, seconds=check.seconds, detail=check.title)
+
+
+def worst_first(checks: Sequence[Check]) -> list[Check]:
+    """The answers that count, failures before warnings, each group in its order."""
+    return sorted((check for check in checks if check.counts), key=lambda check: -_WORDS[check.status])

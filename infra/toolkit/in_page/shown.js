@@ -1,0 +1,53 @@
+// Is there anything to be seen? Which stylesheets have no rules? Where do the links lead?
+() => {
+  const body = document.body;
+  const visible = (element) => {
+    const box = element.getBoundingClientRect();
+    return element.checkVisibility() && box.width > 0 && box.height > 0;
+  };
+  const things = "img, svg, canvas, video, audio, iframe, object, embed, input, button, select, textarea, hr, progress, meter";
+  const elements = [];
+  const walk = (root) => {
+    for (const element of root.querySelectorAll("*")) {
+      if (elements.length > 20000) return;
+      elements.push(element);
+      if (element.shadowRoot) walk(element.shadowRoot);
+    }
+  };
+  walk(document);
+  const drawn = (element) => {
+    const style = getComputedStyle(element);
+    return style.backgroundImage !== "none" || style.content.startsWith('"');
+  };
+  const text = (root) =>
+    [...root.childNodes].some((node) => node.nodeType === 3 && node.data.trim() && root.nodeName !== "NOSCRIPT");
+  const hidden = new Set(["SCRIPT", "STYLE", "NOSCRIPT", "TEMPLATE", "TITLE", "HEAD", "META", "LINK"]);
+  const shown =
+    !body ||
+    body.nodeName === "FRAMESET" ||
+    (body.innerText || "").trim() !== "" ||
+    elements.some(
+      (element) =>
+        !hidden.has(element.nodeName) &&
+        !element.closest("head") &&
+        visible(element) &&
+        (element.matches(things) || text(element) || drawn(element)),
+    );
+  const unstyled = [];
+  for (const link of document.querySelectorAll('link[rel~="stylesheet" i]')) {
+    if (link.disabled || !link.href || new URL(link.href).origin !== location.origin) continue;
+    let rules = -1;
+    try {
+      rules = link.sheet ? link.sheet.cssRules.length : 0;
+    } catch {}
+    if (rules === 0) unstyled.push(link.href);
+  }
+  const links = new Set();
+  for (const element of elements) {
+    if (element.nodeName === "A" && element.href && /^https?:/.test(element.href)) links.add(element.href);
+  }
+  let root = "";
+  const empty = body && [...body.children].find((child) => !hidden.has(child.nodeName) && !child.children.length);
+  if (!shown && empty) root = empty.id ? `#${empty.id}` : `<${empty.nodeName.toLowerCase()}>`;
+  return { shown, root, unstyled, links: [...links].slice(0, 300) };
+}

@@ -1,0 +1,167 @@
+"""Measure the smoke test on the corpus: `python -m tests.apps.measure [WORD ...]` (words of apps' names).
+
+Without words it writes the table of docs/smoke-corpus.md.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException, ImageNotFound
+
+from tests.apps import browser_apps, bun_apps, more_apps
+from tests.apps.bun_apps import BunApp
+from toolkit import baseimage, bundles, image, smoke
+from toolkit import engine as engines
+from toolkit.browser import find_chromium
+from toolkit.errors import ToolkitError
+from toolkit.image import BuildFailed
+from toolkit.report import Check, failed
+from toolkit.settings import Secret
+from toolkit.source import SourceFile, StagedSource
+
+CORPUS = (*bun_apps.ALL, *more_apps.MORE, *browser_apps.ALL)
+OUTCOMES = ("hit", "miss", "other cause", "false alarm", "not measured")
+TABLE = Path(__file__).parents[2] / "docs" / "smoke-corpus.md"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What smoke said of one app: `verdict` and `first` (its first failure or warning), in `seconds`."""
+
+    app: BunApp
+    verdict: str
+    first: Check | None
+    seconds: float
+
+    @property
+    def expected(self) -> str:
+        return "fail" if self.app.fails else "warn" if self.app.warns else "pass"
+
+    @property
+    def outcome(self) -> str:
+        """hit, miss (broken and not said), other cause (said, but not why), false alarm, not measured."""
+        if self.verdict == "not measured":
+            return self.verdict
+        if self.expected != "fail":
+            return "false alarm" if self.verdict in {"fail", "error"} else "hit"
+        if self.verdict != "fail" or self.first is None:
+            return "miss"
+        words = self.app.fails.get(self.first.id)
+        return "hit" if words is not None and words in self.first.title else "other cause"
+
+
+def first_line(checks: Iterable[Check]) -> Check | None:
+    """Give the first failure, or else the first warning."""
+    checks = tuple(checks)
+    return next((check for status in ("fail", "warn") for check in checks if check.status == status), None)
+
+
+def measure_one(engine: docker.DockerClient, host: str, environment: image.EnvironmentImage, app: BunApp) -> Measured:
+    """Build and smoke one app, and remove its image."""
+    base = baseimage.options_from(os.environ)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = app.write(Path(name))
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = tuple(SourceFile(path.relative_to(folder).as_posix(), 0o644, path) for path in paths)
+        staged = StagedSource(folder, files, (), "0" * 64, 0)
+        before = smoke.before_build(staged)
+        bundle = bundles.find(app.bundle)
+        if any(check.status == "fail" for check in before):
+            return Measured(app, "fail", first_line(before), time.monotonic() - began)
+        try:
+            built = image.build_app(engine, environment, files, bundle=bundle, base=base)
+        except BuildFailed as problem:
+            checks = smoke.before_build(staged, problem)
+            return Measured(app, "fail", first_line(checks), time.monotonic() - began)
+        stack.callback(_removed, engine, built.tag)
+        token = Secret(bun_apps.FULL_TOKEN)
+        options = smoke.SmokeOptions(mode=app.mode, bundle=bundle, full_token=token, patience=app.patience)
+        if app in browser_apps.ALL:
+            options = replace(options, browser=find_chromium(os.environ))
+        report = smoke.run(engine, built, staged, options, host=host)
+    return Measured(app, report.verdict, first_line(report.checks), time.monotonic() - began)
+
+
+def _removed(engine: docker.DockerClient, tag: str) -> None:
+    with suppress(ImageNotFound):
+        engine.images.remove(tag, force=True)
+
+
+def measure(
+    apps: Iterable[BunApp], on_measured: Callable[[Measured], None] = lambda _one: None
+) -> tuple[Measured, ...]:
+    """Measure apps, two at once."""
+    engine, address = engines.connect(os.environ, Path.home())
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "Dockerfile").write_text(bun_apps.DOCKERFILE)
+        environment = image.build_environment(engine, Path(name), base=baseimage.options_from(os.environ))
+
+    def one(app: BunApp) -> Measured:
+        try:
+            measured = measure_one(engine, address.host, environment, app)
+        except (ToolkitError, DockerException) as problem:
+            measured = Measured(app, "error", failed("smoke.error", str(problem), hint="Smoke has to answer."), 0.0)
+        on_measured(measured)
+        return measured
+
+    try:
+        with ThreadPoolExecutor(2, "corpus") as pool:
+            return tuple(pool.map(one, apps))
+    finally:
+        engine.close()
+
+
+def table(measured: Iterable[Measured], seconds: float) -> str:
+    """Give the page of results."""
+    rows = tuple(measured)
+    sound = sum(row.expected != "fail" for row in rows)
+    counts = {word: sum(row.outcome == word for row in rows) for word in OUTCOMES}
+    lines = [
+        "# The corpus of the smoke test, and what smoke says of it",
+        "",
+        "Made by `PYTHONPATH=infra python -m tests.apps.measure`; the apps are in `tests/apps/`.",
+        "Those whose name begins with `b_` are used in Chromium, all others are asked without a browser.",
+        "",
+        f"{len(rows)} apps: {sound} sound, {len(rows) - sound} broken; measured in {seconds:.0f} s, two at once.",
+        "",
+        *(f"- {word}: {count}" for word, count in counts.items()),
+        "",
+        "| App | Expected | Said | Outcome | First line | Seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        first = f"{row.first.id}: {row.first.title}".replace("|", "\\|").replace("<", "&lt;") if row.first else ""
+        lines.append(
+            f"| {row.app.name} | {row.expected} | {row.verdict} | {row.outcome} | {first[:200]} | {row.seconds:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(words: list[str]) -> int:
+    """Measure, show what is no hit, and write the table when everything was measured."""
+    apps = [app for app in CORPUS if not words or any(word in app.name for word in words)]
+
+    def show(row: Measured) -> None:
+        first = f"{row.first.id}: {row.first.title}" if row.first else ""
+        print(f"{row.outcome:12} {row.app.name:32} {row.verdict} {row.seconds:.1f}s {first[:170]}", flush=True)
+
+    began = time.monotonic()
+    rows = measure(apps, show)
+    if not words:
+        TABLE.write_text(table(rows, time.monotonic() - began), encoding="utf-8")
+    return int(any(row.outcome != "hit" for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,52 @@
+"""The rest of the corpus on real containers: the first line that each app deserves, and the table of results."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.apps import bun_apps, measure, more_apps
+from tests.apps.bun_apps import BunApp
+from tests.apps.measure import Measured
+from toolkit import baseimage, image
+from toolkit import engine as engines
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Measured]]]:
+    """What smoke says of each app: two are smoked at once while the tests wait for theirs."""
+    engine, address = engines.connect(os.environ, Path.home())
+    context = tmp_path_factory.mktemp("environment")
+    (context / "Dockerfile").write_text(bun_apps.DOCKERFILE)
+    environment = image.build_environment(engine, context, base=baseimage.options_from(os.environ))
+    with ThreadPoolExecutor(2, "corpus") as pool:
+        yield {
+            app.name: pool.submit(measure.measure_one, engine, address.host, environment, app) for app in more_apps.MORE
+        }
+        pool.shutdown(cancel_futures=True)
+    engine.close()
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("app", more_apps.MORE, ids=lambda app: app.name)
+def test_an_app_gets_the_first_line_that_it_deserves(app: BunApp, measured: dict[str, Future[Measured]]) -> None:
+    said = measured[app.name].result()
+    assert said.outcome == "hit", (said.expected, said.verdict, said.first)
+
+
+def test_the_corpus_is_large_and_its_names_are_unique() -> None:
+    names = [app.name for app in measure.CORPUS]
+    assert len(set(names)) == len(names) >= 115
+    assert sum(not app.fails for app in measure.CORPUS) >= 25
+    assert sum(bool(app.fails) for app in measure.CORPUS) >= 90
+
+
+def test_the_table_in_the_docs_names_every_app() -> None:
+    text = measure.TABLE.read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\w+) \| (?:pass|warn|fail) \|", text, re.MULTILINE) == [a.name for a in measure.CORPUS]

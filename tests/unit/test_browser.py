@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.browser import DANGEROUS, BrowserResult, find_chromium
+
+
+def program(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_named_browser_wins_and_is_not_replaced(tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "chromium")
+    named = program(tmp_path / "my" / "browser")
+    path = str(tmp_path / "bin")
+    assert find_chromium({"CHROMIUM": str(named), "PATH": path}) == named
+    assert find_chromium({"CHROME_PATH": str(named), "PATH": path}) == named
+    assert find_chromium({"CHROMIUM": str(tmp_path / "gone"), "PATH": path}) is None
+
+
+@pytest.mark.parametrize("name", ["chromium", "chromium-browser", "google-chrome"])
+def test_a_browser_on_the_path_is_found(tmp_path: Path, name: str) -> None:
+    found = program(tmp_path / name)
+    assert find_chromium({"PATH": str(tmp_path)}) == found
+
+
+def test_the_newest_of_playwright_is_the_last_resort(tmp_path: Path) -> None:
+    for version in ("1100", "1200"):
+        program(tmp_path / ".cache" / "ms-playwright" / f"chromium-{version}" / "chrome-linux" / "chrome")
+    found = find_chromium({"HOME": str(tmp_path), "PATH": ""})
+    assert found is not None
+    assert "1200" in str(found)
+
+
+def test_no_browser_is_none(tmp_path: Path) -> None:
+    assert find_chromium({"HOME": str(tmp_path), "PATH": str(tmp_path)}) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["Delete all", "Log out", "Sign out", "logout", "Remove item", "Stop server", "Pay now"]
+)
+def test_what_may_do_harm_is_not_clicked(name: str) -> None:
+    assert DANGEROUS.search(name)
+
+
+@pytest.mark.parametrize("name", ["Details", "Next", "Open", "Show more", "About", "Settings"])
+def test_harmless_controls_are(name: str) -> None:
+    assert not DANGEROUS.search(name)
+
+
+def test_urls_are_shown_as_people_know_them() -> None:
+    seen = BrowserResult("http://127.0.0.1:4000/custom_applications/a1/", "/custom_applications/a1/")
+    assert seen.short("http://127.0.0.1:4000/custom_applications/a1/x/y.js") == "./x/y.js"
+    assert seen.short("http://127.0.0.1:4000/api/items") == "/api/items"
+    assert seen.short("https://cdn.example/x.js") == "https://cdn.example/x.js"

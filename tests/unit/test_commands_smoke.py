@@ -1,0 +1,52 @@
+"""What `invoke smoke` refuses before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invoke.exceptions import Exit
+
+from toolkit import commands
+
+OPTIONS: dict[str, Any] = {
+    "overrides": {},
+    "env_file": "",
+    "mode": "strip",
+    "browser": "off",
+    "only": "",
+    "fresh": False,
+    "keep": False,
+    "watch": False,
+    "json_to": "",
+    "junit": "",
+    "html": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"mode": "both"}, "--mode both is not understood"),
+        ({"browser": "firefox"}, "--browser firefox is not understood"),
+        ({"only": "front,nonsense"}, "--only nonsense is not understood"),
+    ],
+)
+def test_options_that_are_not_understood(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, str], words: str
+) -> None:
+    with pytest.raises(Exit) as ended:
+        commands.smoke(tmp_path, "", **{**OPTIONS, **changed})
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_browser_that_has_to_be_there_and_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHROMIUM", str(tmp_path / "gone"))
+    with pytest.raises(Exit) as ended:
+        commands.smoke(tmp_path, "", **{**OPTIONS, "browser": "on"})
+    assert ended.value.code == 10
+    assert "gone is no browser" in capsys.readouterr().err
