@@ -226,7 +226,7 @@ BROKEN: tuple[BunApp, ...] = (
             _INDEX: _EMPTY,
             _APP: "import React from;\n",
         },
-        {"browser.errors": "SyntaxError"},
+        {"browser.page": "The page stays empty: SyntaxError"},
     ),
     BunApp(
         "b_style_of_the_wrong_type",

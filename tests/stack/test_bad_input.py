@@ -157,7 +157,16 @@ def test_an_empty_folder(checkout: Checkout, tmp_path: Path) -> None:
 def test_an_app_that_fails_to_build_shows_its_last_lines(checkout: Checkout, app: Path) -> None:
     (app / "build-app.sh").write_text("#!/bin/sh\nset -e\necho before it breaks\nno-such-program --build\n")
     result = checkout.invoke("smoke", "--app", str(app))
-    failed(result, 4, "build-app.sh failed with exit code 127", "before it breaks", "no-such-program: not found")
+    assert result.code == 4, result.stderr
+    for text in (
+        "fail build-app.sh failed with exit code 127",
+        "before it breaks",
+        "no-such-program: not found",
+        "next:",
+    ):
+        assert text in result.stdout
+    deployed = checkout.invoke("deploy", "--stack", "local", "--yes", APP_DIR=str(app))
+    failed(deployed, 4, "build-app.sh failed with exit code 127", "before it breaks", "no-such-program: not found")
 
 
 def test_an_app_that_dies_at_start_shows_why(checkout: Checkout, app: Path) -> None:
@@ -233,7 +242,10 @@ def test_ctrl_c_leaves_nothing_behind(
         if line.startswith(until):
             break
     assert seen[-1].startswith(until), "".join(seen)
-    time.sleep(1.0)
+    deadline = time.monotonic() + 20
+    while not _containers(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)
     assert len(_containers(process.pid)) == 1
     process.send_signal(number)
     rest, stderr = process.communicate(timeout=30)

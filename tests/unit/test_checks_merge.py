@@ -77,12 +77,13 @@ def test_what_follows_from_a_failure_names_it_and_is_no_finding_of_its_own() -> 
     assert "in the browser: The page stays empty" in merged["front.prefix"].evidence
 
 
-def test_an_error_explains_an_empty_page() -> None:
+def test_the_error_is_told_with_the_page_that_it_leaves_empty() -> None:
     merged = by_id(
         failed("browser.page", "The page stays empty"), failed("browser.errors", "A script fails: process is no")
     )
-    assert merged["browser.page"].status == "skip"
-    assert merged["browser.errors"].status == "fail"
+    assert merged["browser.errors"].status == "skip"
+    assert merged["browser.page"].status == "fail"
+    assert merged["browser.page"].evidence == ("in the browser: A script fails: process is no",)
 
 
 def test_good_answers_are_left_as_they_are() -> None:
