@@ -178,7 +178,6 @@ MORE_SOUND = (
                 'process.on("SIGTERM", () => process.exit(0));\n'
             )
         },
-        warns={"front.page": "not text/html"},
     ),
     BunApp(
         "importmap",
