@@ -368,7 +368,7 @@ def _pack(files: Iterable[SourceFile], masked: Mapping[str, bytes]) -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for file in files:
-            content = masked.get(file.path) or file.local.read_bytes()
+            content = masked[file.path] if file.path in masked else file.local.read_bytes()
             _add(tar, file.path, content, 0o755 if file.path in HOOKS else 0o644)
     return stream.getvalue()
 

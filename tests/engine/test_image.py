@@ -203,3 +203,14 @@ def test_only_images_that_nothing_uses_are_removed(engine: docker.DockerClient, 
         user.remove()
     assert image.remove_unused(engine, label=label) == ([names[0]], [])
     assert image.remove_unused(engine, label=label) == ([], [])
+
+
+def test_a_runtime_env_of_comments_only_stays_out_of_the_image_too(
+    engine: docker.DockerClient, environment: EnvironmentImage, options: BaseImageOptions, tmp_path: Path
+) -> None:
+    files = {"build-app.sh": "#!/bin/sh\nwc -c <.env\n", ".env": f"# {TOKEN}\n", "data.txt": uuid.uuid4().hex}
+    built = image.build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
+    try:
+        assert built.log[-1].strip() == "0"
+    finally:
+        engine.images.remove(built.tag, force=True)
