@@ -46,11 +46,15 @@ DANGEROUS = re.compile(
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CALLS = frozenset({"fetch", "xhr", "ping", "eventsource"})
 _LOADING = frozenset({"document", "script", "stylesheet", "font", "image"})
+_NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
+_LOOKS = 4  # at most, when each of them was disturbed
 _QUIET = 0.06  # seconds without any event of the network
 _LONGEST_CALL = 0.6  # seconds that a call of the app is waited for: a platform that is not there never answers
 _ANSWER = 4.0  # seconds that the page may take to answer one question of ours
 
 _NEXT_FRAME = "() => new Promise((done) => { requestAnimationFrame(() => setTimeout(done)); setTimeout(done, 200) })"
+
+_AS_HTTP = {"ws": "http", "wss": "https"}
 
 Where = Literal["inside", "outside", "elsewhere"]
 
@@ -201,24 +205,44 @@ def find_chromium(environ: Mapping[str, str]) -> Path | None:
     return installed[-1] if installed else mac if mac.is_file() else None
 
 
-def explore(url: str, *, prefix: str, chromium: Path, budget: Budget = Budget(), app_id: str = "") -> BrowserResult:
-    """Open the page at `url` (http, with the slash at its end) and use it, within `budget`.
+@dataclass(frozen=True)
+class Ports:
+    """The ports of 127.0.0.1 that stand for the http and the https port of the URL's host."""
 
-    `prefix` is the app's public path with a slash at both ends. Never raises for what page or browser do: a browser
-    that does not start is in `problem`. Takes no request to any host but that of `url`.
+    plain: int
+    secure: int
+
+
+def explore(
+    url: str, *, prefix: str, chromium: Path, budget: Budget = Budget(), ports: Ports | None = None
+) -> BrowserResult:
+    """Open the page at `url` (with the slash at its end) and use it, within `budget`.
+
+    `prefix` is the app's public path with a slash at both ends; `ports` says where the URL's host really is. Never
+    raises for what page or browser do: a browser that does not start is in `problem`. Takes no request to any host but
+    that of `url`, whose certificate it does not ask for.
     """
-    del app_id  # part of the prefix
     began = time.monotonic()
-    look = _Look(url, prefix, budget)
-    with suppress(TimeoutError):
-        asyncio.run(look.run(chromium))
-    return look.result(time.monotonic() - began)
+    for _ in range(_LOOKS):
+        look = _Look(url, prefix, budget, ports)
+        with suppress(TimeoutError):
+            asyncio.run(look.run(chromium))
+        seen = look.result(time.monotonic() - began)
+        if not disturbed(seen):
+            break
+    return seen
+
+
+def disturbed(seen: BrowserResult) -> bool:
+    """Whether the machine's network changed meanwhile, as it does with each container: connections break off then."""
+    return _NETWORK_CHANGED in seen.problem or any(_NETWORK_CHANGED in one.failure for one in seen.asked)
 
 
 class _Look:
-    def __init__(self, url: str, prefix: str, budget: Budget) -> None:
+    def __init__(self, url: str, prefix: str, budget: Budget, ports: Ports | None) -> None:
         parts = urlsplit(url)
         self._url = url
+        self._ports = ports
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._prefix = prefix
         self._budget = budget
@@ -284,7 +308,7 @@ class _Look:
                         executable_path=str(chromium),
                         headless=True,
                         chromium_sandbox=_sandboxed(),
-                        args=[*FLAGS, *_only_to(urlsplit(self._url).netloc, port)],
+                        args=[*FLAGS, *_only_to(urlsplit(self._url).netloc, port, self._ports)],
                         timeout=20_000,
                     )
                 except Error as problem:
@@ -351,7 +375,8 @@ class _Look:
 
     def _where(self, url: str) -> Where:
         parts = urlsplit(url)
-        if f"{parts.scheme}://{parts.netloc}".replace("ws://", "http://", 1) != self._origin:
+        scheme = _AS_HTTP.get(parts.scheme, parts.scheme)
+        if f"{scheme}://{parts.netloc}" != self._origin:
             return "elsewhere"
         return "inside" if parts.path.startswith(self._prefix) or parts.path == self._prefix[:-1] else "outside"
 
@@ -369,6 +394,9 @@ class _Look:
             "where": self._where(request.url),
             "step": self._step,
             "is_frame": frame,
+            "status": 0,
+            "content_type": "",
+            "failure": "",
         }
         self._asked.append(asked)
         self._by_request[request] = asked
@@ -688,9 +716,13 @@ class _closed_port:  # noqa: N801
         self._socket.close()
 
 
-def _only_to(host: str, closed_port: int) -> list[str]:
+def _only_to(host: str, closed_port: int, ports: Ports | None) -> list[str]:
     """Flags that let the browser reach `host` and nothing else, this machine's other ports included."""
-    return [f"--proxy-server=http://127.0.0.1:{closed_port}", f"--proxy-bypass-list=<-loopback>;{host}"]
+    flags = [f"--proxy-server=http://127.0.0.1:{closed_port}", f"--proxy-bypass-list=<-loopback>;{host}"]
+    if ports is not None:
+        where = f"MAP {host}:80 127.0.0.1:{ports.plain},MAP {host}:443 127.0.0.1:{ports.secure}"
+        flags += [f"--host-resolver-rules={where}", "--ignore-certificate-errors"]
+    return flags
 
 
 def _sandboxed() -> bool:

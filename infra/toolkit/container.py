@@ -22,26 +22,12 @@ from toolkit.bundles import Bundle
 from toolkit.engine import LABEL, OWNER_LABEL, RUN_LABEL
 from toolkit.errors import ToolkitError
 from toolkit.image import AppImage, late_archive
+from toolkit.processes import END, SCRIPT, Inside, parse
 
 PORT = 8080
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"]
 PIDS_LIMIT = 4096
 
-# Prints the sockets that listen, then for every process its id, its sockets and its environment in hexadecimal: the
-# image has a shell, but perhaps neither ss nor lsof.
-_PROCESSES = r"""
-cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r _ local _ state _ _ _ _ _ inode _; do
-  [ "$state" = 0A ] && echo "listen $local $inode"
-done
-for process in /proc/[0-9]*; do
-  sockets=$(ls -l "$process/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\].*/\1/p' | tr '\n' ' ')
-  [ -n "$sockets" ] || continue
-  echo "process ${process#/proc/} $sockets"
-  echo "command $(tr '\0' ' ' < "$process/cmdline" 2>/dev/null)"
-  echo "environment $(od -An -v -tx1 "$process/environ" 2>/dev/null | tr -d ' \n')"
-done
-echo end
-"""
 LOOKS = 3
 
 
@@ -79,17 +65,6 @@ class ContainerState:
     exit_code: int
     oom_killed: bool
     error: str
-
-
-@dataclass(frozen=True)
-class Listener:
-    """A listening TCP socket in a container and the process that owns it (pid 0: not found)."""
-
-    address: str
-    port: int
-    pid: int
-    command: str
-    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -165,23 +140,33 @@ class RunningApp:
         result = self._container.exec_run(argv, user="0")
         return int(result.exit_code or 0), result.output.decode("utf-8", "replace")
 
-    def listeners(self) -> list[Listener]:
-        """Give the listening TCP sockets with process and environment; empty when the container has stopped."""
+    def look_inside(self) -> Inside:
+        """Give the processes and the listening TCP sockets; nothing when the container has stopped."""
         output = ""
         with suppress(APIError):
             # The engine loses the output of an exec now and then (seen with 20.10): what is whole ends with a marker.
             for _ in range(LOOKS):
-                _, output = self.exec(["/bin/sh", "-c", _PROCESSES])
-                if output.endswith("end\n"):
+                _, output = self.exec(["/bin/sh", "-c", SCRIPT])
+                if output.endswith(END):
                     break
-        return parse_listeners(output)
+        return parse(output)
 
-    def process_environment(self) -> dict[str, str]:
-        """Give the environment of the process that owns port 8080; empty when there is none."""
-        for listener in self.listeners():
-            if listener.port == PORT and listener.pid:
-                return dict(listener.environment)
-        return {}
+    def written(self) -> tuple[str, ...]:
+        """Give the paths that the app has made, changed or removed since it was created, without their folders."""
+        try:
+            changes = self._container.diff() or []
+        except APIError as error:
+            if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+                raise
+            return ()
+        paths = {str(change["Path"]) for change in changes}
+        folders = {path.rpartition("/")[0] for path in paths}
+        return tuple(sorted(path for path in paths - folders if not path.startswith("/dev/")))
+
+    def start_again(self) -> None:
+        """Start the stopped container once more, with the disk that it left behind."""
+        self._container.start()
+        self.port = _published_port(self._container)
 
     def stop(self, grace: float = 10) -> StopResult:
         """Send SIGTERM, and SIGKILL after `grace` seconds, as the platform does."""
@@ -269,46 +254,6 @@ def _removed(remove: Callable[[], object]) -> bool:
             return False
         raise
     return True
-
-
-def parse_listeners(output: str) -> list[Listener]:
-    """Read what the process listing prints: sockets (platform-independent /proc/net/tcp form) joined with processes."""
-    sockets: list[tuple[str, int, str]] = []
-    owners: dict[str, tuple[int, str, dict[str, str]]] = {}
-    pid, inodes, command = 0, [""], ""
-    for line in output.splitlines():
-        kind, _, rest = line.partition(" ")
-        if kind == "listen":
-            local, inode = rest.split()
-            address, port = local.rsplit(":", 1)
-            sockets.append((_address(address), int(port, 16), inode))
-        elif kind == "process":
-            number, *inodes = rest.split()
-            pid = int(number)
-        elif kind == "command":
-            command = rest.strip()
-        elif kind == "environment":
-            environment = _environment(bytes.fromhex(rest))
-            for inode in inodes:
-                owners.setdefault(inode, (pid, command, environment))
-    unknown: tuple[int, str, dict[str, str]] = (0, "", {})
-    return [Listener(address, port, *owners.get(inode, unknown)) for address, port, inode in sockets]
-
-
-def _environment(raw: bytes) -> dict[str, str]:
-    pairs = (part.decode("utf-8", "surrogateescape").partition("=") for part in raw.split(b"\0") if part)
-    return {key: value for key, _, value in pairs}
-
-
-def _address(text: str) -> str:
-    """Read an address of /proc/net/tcp: 32-bit words in the machine's (little-endian) byte order."""
-    words = [bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8)]
-    if len(words) == 1:
-        return ".".join(str(byte) for byte in words[0])
-    raw = b"".join(words)
-    if raw == bytes(16):
-        return "::"
-    return "::1" if raw == bytes(15) + b"\1" else raw.hex(":", 2)
 
 
 def _published_port(container: Any) -> int:

@@ -30,7 +30,8 @@ from toolkit.references.manifest import manifest_references
 from toolkit.references.model import JAVASCRIPT_TYPES, ImportMap, Kind, Reference, integrity_matches
 
 MEGABYTE = 1024 * 1024
-PLATFORM_ORIGIN = "https://datarobot.invalid"  # what scripts see as their origin; the platform speaks https only
+PUBLIC_HOST = "datarobot.invalid"  # what visitors have in their address bar, so to say; no such host can exist
+PLATFORM_ORIGIN = f"https://{PUBLIC_HOST}"  # the platform speaks https only
 # Paths of DataRobot itself that browser code of an app may use on purpose: same origin (platform-contract 4).
 PLATFORM_PATHS = ("/account/", "/api/v2/", "/api-gw/", "/usecases/", "/projects/", "/registry/", "/docs/", "/sign-in")
 _NEVER_FOLLOW = re.compile(
@@ -74,7 +75,8 @@ class Fetch(Protocol):
 class HttpFetch:
     """A `Fetch` over keep-alive connections, safe for threads; a context manager.
 
-    `headers` go with every request, so give it only URLs that may see them.
+    `headers` go with every request, so give it only URLs that may see them. With `through` (host, port), all of them
+    are asked there in plain HTTP, as a proxy that ends TLS passes them on.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class HttpFetch:
         connections: int = 8,
         proxy: str = "",
         ca_bundle: str | None = None,
+        through: tuple[str, int] | None = None,
     ) -> None:
-        self._headers = {"accept-encoding": "gzip, deflate", "user-agent": "bun-to-datarobot", **(headers or {})}
+        self._through = through
+        self._headers = {"accept-encoding": "gzip, deflate, br", "user-agent": "bun-to-datarobot", **(headers or {})}
         self._timeout = timeout
         self._max_bytes = max_bytes
         manager: type[urllib3.PoolManager] | partial[urllib3.ProxyManager] = urllib3.PoolManager
@@ -100,10 +104,11 @@ class HttpFetch:
         started = time.monotonic()
         status, headers, body, error = 0, dict[str, str](), b"", ""
         try:
+            asked, own = self._passed_on(url)
             answer = self._pool.request(
                 "GET",
-                url,
-                headers=self._headers,
+                asked,
+                headers={**self._headers, **own},
                 redirect=False,
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
@@ -121,6 +126,15 @@ class HttpFetch:
         except (OSError, ValueError) as problem:
             error = str(problem) or type(problem).__name__
         return Response(url, status, headers, body, error, time.monotonic() - started)
+
+    def _passed_on(self, url: str) -> tuple[str, dict[str, str]]:
+        """Where `url` is really asked, and what tells the one who answers which URL was meant."""
+        if self._through is None:
+            return url, {}
+        parts = urlsplit(url)
+        host, port = self._through
+        there = urlunsplit(("http", f"{host}:{port}", parts.path, parts.query, ""))
+        return there, {"host": parts.netloc, "x-forwarded-proto": parts.scheme}
 
     def _read(self, answer: urllib3.BaseHTTPResponse, started: float) -> tuple[bytes, str]:
         chunks: list[bytes] = []
@@ -488,10 +502,10 @@ class _Crawl:
             if resolved is None:
                 message = f'import "{literal}": browsers cannot resolve a bare name without an import map'
                 self._find(Problem.SPECIFIER, literal, message, named, ref.kind)
-            return resolved and self._absolute(base, resolved)
+            return resolved and self._absolute(base, resolved, upgraded=False)
         if not ref.complete and not _settled(literal):
             return None
-        return self._absolute(base, literal)
+        return self._absolute(base, literal, upgraded=ref.kind in _UPGRADED)
 
     def _may_be_right(self, ref: Reference, task: _Task, named: str) -> bool:
         """Whether a condition that the text does not settle may choose a URL that is right."""
@@ -511,14 +525,15 @@ class _Crawl:
 
     # places
 
-    def _absolute(self, base: str, url: str) -> str:
-        """Resolve like a browser; the app's own host is the same in any spelling of the scheme."""
+    def _absolute(self, base: str, url: str, *, upgraded: bool = True) -> str:
+        """Resolve like a browser. A visit of the app's own host by http ends at https; other requests are blocked."""
         try:
             parts = urlsplit(urljoin(base, url))
         except ValueError:
             return "invalid:"
-        own = parts.netloc in (self._host, urlsplit(PLATFORM_ORIGIN).netloc)
-        if own and not (parts.netloc != self._host and parts.scheme in ("http", "ws")):
+        insecure = parts.scheme in ("http", "ws")
+        own = parts.netloc == self._host and (upgraded or not insecure or self._origin.startswith("http:"))
+        if own or (parts.netloc == PUBLIC_HOST and not insecure):
             return self._origin + urlunsplit(("", "", *parts[2:]))
         return urlunsplit(parts)
 
@@ -526,7 +541,7 @@ class _Crawl:
         parts = urlsplit(target)
         if parts.scheme not in ("http", "https", "ws", "wss"):
             return Place.UNKNOWN
-        if parts.netloc == self._host:
+        if parts.netloc == self._host and f"{parts.scheme}://{parts.netloc}" == self._origin:
             path = _normal(parts.path)
             if path.startswith(self._prefix) or path + "/" == self._prefix:
                 return Place.INSIDE
@@ -612,6 +627,10 @@ _CHANGING = HTML_TYPES | {"application/json", "text/plain", "text/event-stream"}
 _IGNORED = re.compile(r"#|(?:data|blob|javascript|mailto|tel|sms|about|node|bun|file|chrome|vscode):", re.IGNORECASE)
 # Browsers upgrade these to https by themselves, or a click may go anywhere.
 _UPGRADED = frozenset({Kind.IMAGE, Kind.MEDIA, Kind.PAGE, Kind.LINK, Kind.HINT})
+_GZIP = b"\x1f\x8b"
+_READ_AS_TEXT = frozenset(
+    {Kind.PAGE, Kind.FRAME, Kind.STYLESHEET, Kind.SCRIPT, Kind.MODULE, Kind.WORKER, Kind.SERVICE_WORKER, Kind.MANIFEST}
+)
 _NOUNS = {
     Kind.STYLESHEET: "a style sheet",
     Kind.SCRIPT: "a script",
@@ -648,6 +667,8 @@ def header_references(value: str) -> list[Reference]:
 def unfit(kind: Kind, response: Response, *, first: bool = False) -> tuple[Problem, str] | None:
     """Say why a browser would not use this successful answer for `kind`; None when it would."""
     mime = response.content_type
+    if kind in _READ_AS_TEXT and response.body.startswith(_GZIP):
+        return Problem.BROKEN, "is compressed, but has no Content-Encoding: gzip: browsers take it for damaged"
     if kind in (Kind.PAGE, Kind.FRAME):
         if first and mime not in HTML_TYPES and not _is_json(response):
             return (

@@ -7,6 +7,7 @@ path) the app sees `/...`; in mode `keep` it sees `/apps/<id>/...`.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -237,17 +238,30 @@ def _bad_gateway(error: BaseException) -> web.Response:
     return web.Response(status=502, text=f"The app does not answer: {reason}\n", headers={"X-Front-Error": "upstream"})
 
 
+def certificate(host: str) -> ssl.SSLContext:
+    """Make a certificate for `host` that nobody vouches for, to serve TLS with."""
+    import trustme
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert(host).configure_cert(context)
+    return context
+
+
 class Front:
     """A front of its own for one app, on a free port of 127.0.0.1; use it as a context manager.
 
     What is asked outside the prefix is answered with 404, as the platform itself would be there and not the app, and
-    kept in `outside` (`METHOD path`).
+    kept in `outside` (`METHOD path`). With `tls` there is a second port (`secure_port`) for browsers, which believe
+    to be at `https://<public_host>`; as at the platform, they are sent there when they come by http.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, public_host: str = "", tls: ssl.SSLContext | None = None) -> None:
         self.target = target
         self.outside: list[str] = []
         self.port = 0
+        self.secure_port = 0
+        self._public_host = public_host
+        self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
         self._ready = threading.Event()
@@ -302,6 +316,9 @@ class Front:
                 site = web.TCPSite(runner, "127.0.0.1", 0)
                 await site.start()
                 self.port = runner.addresses[0][1]
+                if self._tls is not None:
+                    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls).start()
+                    self.secure_port = runner.addresses[1][1]
                 self._ready.set()
                 await self._over.wait()
             finally:
@@ -310,6 +327,8 @@ class Front:
     async def _answer(self, request: web.BaseRequest, client: aiohttp.ClientSession) -> web.StreamResponse:
         raw_path = request.raw_path
         path = raw_path.split("?", 1)[0]
+        if self._tls is not None and request.host == self._public_host and _plain(request):
+            return web.Response(status=301, headers={"Location": f"https://{self._public_host}{raw_path}"})
         if path == self.target.prefix:
             query = raw_path[len(path) :]
             return web.Response(status=302, headers={"Location": f"{self.target.prefix}/{query}"})
@@ -321,3 +340,8 @@ class Front:
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return await forward(request, self.target, client)
+
+
+def _plain(request: web.BaseRequest) -> bool:
+    """Whether the visitor came by http; another proxy may say that it was not so."""
+    return request.headers.get("X-Forwarded-Proto", request.scheme) == "http"

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -25,29 +25,25 @@ from docker.errors import APIError
 
 from toolkit import container
 from toolkit import engine as engines
-from toolkit.browser import BrowserResult, explore
+from toolkit.browser import BrowserResult, Ports, explore
 from toolkit.bundles import BUNDLES, DEFAULT_BUNDLE, Bundle
 from toolkit.checks import browser, build, crawl, environment, front, lifecycle, source, start
-from toolkit.checks.context import PORT, Context, Sources, Waited
+from toolkit.checks.context import Again, Context, Sources
 from toolkit.checks.merge import merge
-from toolkit.container import ContainerFailed, ContainerState, Listener, RunningApp, RunSpec, StopResult
-from toolkit.crawl import CrawlResult, HttpFetch, Limits, Response
+from toolkit.container import ContainerFailed, ContainerState, RunningApp, RunSpec, StopResult
+from toolkit.crawl import PLATFORM_ORIGIN, PUBLIC_HOST, CrawlResult, HttpFetch, Limits
 from toolkit.crawl import crawl as follow
 from toolkit.image import BUILD_OWNER, AppImage, BuildFailed
+from toolkit.processes import Inside
 from toolkit.report import Check, Moment, SmokeReport
 from toolkit.settings import Secret
 from toolkit.source import StagedSource
+from toolkit.waiting import patience, wait
 
 OWNER = "smoke"
-PROBE_AGENT = "kube-probe/1.30"
-POLL = 0.05
-STATE_EVERY = 0.25
-FIRST_LOOK, LOOK_EVERY = 3.0, 3.0
-OTHER_PORT_PATIENCE = 20.0
-NO_ANSWER_PATIENCE = 30.0
-BAD_STATUS_PATIENCE = 5.0
 MOST_LOG_LINES = 5000
 REPORTED_LOG_LINES = 200
+_CACHE = re.compile(r"/(?:\.bun|\.cache|\.npm|@t@|__pycache__)(?:/|$)|/bun-node-[^/]*|\.log$")
 LEAST_MASKED = 8  # characters of a token's beginning: what is shorter may stand in any log
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -125,11 +121,8 @@ class _NeverStarted:
     def state(self) -> ContainerState:
         return ContainerState("created", False, 127, False, self._error)
 
-    def listeners(self) -> list[Listener]:
-        return []
-
-    def process_environment(self) -> dict[str, str]:
-        return {}
+    def look_inside(self) -> Inside:
+        return Inside()
 
     def exec(self, argv: list[str]) -> tuple[int, str]:  # noqa: ARG002
         return 126, ""
@@ -189,7 +182,7 @@ class _Smoke:
             run_id=self._run_id,
         )
         with self._started(spec) as app:
-            context = self._examine(app)
+            context = self._examine(app, spec)
             if context.waited.response is not None:
                 context = replace(context, state=app.state())
             self._ask(context, start.stable)
@@ -198,6 +191,11 @@ class _Smoke:
                 with self._moment("stop"):
                     context = replace(context, stopped=app.stop(self._options.grace))
             self._ask(context, lifecycle.sigterm, time.monotonic() - stopping)
+            self._ask(context, lifecycle.replica)
+            restarting = time.monotonic()
+            if context.stopped is not None and context.written and isinstance(app, RunningApp):
+                context = replace(context, restarted=self._restart(app, context))
+            self._ask(context, lifecycle.restart, time.monotonic() - restarting)
         left = container_names(self._engine, self._run_id)
         self._ask(replace(context, left_behind=tuple(left)), lifecycle.left_behind)
         base = self._image.environment.base
@@ -221,12 +219,11 @@ class _Smoke:
     @contextmanager
     def _started(self, spec: RunSpec) -> Iterator[App]:
         """The started app; an engine that cannot run start-app.sh is an answer of the test, not an error."""
-        cpus = _cpus(self._engine, self._host)
         # Loading the front's packages takes about as long as the engine takes to start a container.
         Thread(target=import_module, args=("toolkit.front",), name="load", daemon=True).start()
         try:
             with self._moment("container"):
-                app = container.start(self._engine, spec, host=self._host, cpus=cpus)
+                app = self._start(spec)
         except ContainerFailed as problem:
             if source.START not in problem.message:
                 raise
@@ -237,7 +234,17 @@ class _Smoke:
         finally:
             app.remove()
 
-    def _examine(self, app: App) -> Context:
+    def _start(self, spec: RunSpec) -> RunningApp:
+        return container.start(self._engine, spec, host=self._host, cpus=_cpus(self._engine, self._host))
+
+    def _restart(self, app: RunningApp, context: Context) -> Again:
+        with self._moment("restart"):
+            app.start_again()
+            url = f"http://{app.host}:{app.port}{context.probe_path}"
+            waited = wait(app, url, patience(context.waited.seconds, self._options.patience))
+            return Again(waited, logs=tuple(app.logs()))
+
+    def _examine(self, app: App, spec: RunSpec) -> Context:
         """Ask everything that needs the app to run."""
         began = time.monotonic()
         probe_path = "/" if self._options.mode == "strip" else f"/apps/{self._app_id}/"
@@ -257,6 +264,7 @@ class _Smoke:
             ships_env=".env" in self._image.late_files or any(file.path == ".env" for file in self._staged.files),
             app=_Shell(app),
             waited=waited,
+            endpoint=spec.env[environment.ENDPOINT],
             logs=() if up else tuple(app.logs(MOST_LOG_LINES)),
             state=None if up else waited.state,
         )
@@ -266,11 +274,12 @@ class _Smoke:
         self._ask(context, build.output)
         self._ask(context, start.listens, time.monotonic() - began)
         crawling = time.monotonic()
-        if up:
-            context = self._visit(app, context)
+        if up and isinstance(app, RunningApp):
+            context = self._visit(app, context, spec)
         crawled = time.monotonic() - crawling
         self._ask(context, start.probe)
         self._ask(context, environment.token)
+        self._ask(context, environment.settings)
         self._ask(context, environment.leaks)
         self._ask(context, environment.private)
         self._ask(context, front.page)
@@ -284,35 +293,68 @@ class _Smoke:
                 self._ask(context, check)
         return context
 
-    def _visit(self, app: App, context: Context) -> Context:
-        """Crawl the app through the front, and look into its container meanwhile."""
-        from toolkit.front import Front, Target
+    def _visit(self, app: RunningApp, context: Context, spec: RunSpec) -> Context:
+        """Crawl the app through the front, look into its container meanwhile, and put a second one beside it."""
+        from toolkit.front import Front, Target, certificate
+        from toolkit.replica import Replica
 
         target = Target(host=self._host, port=app.port, app_id=self._app_id, mode=self._options.mode)
-        with ThreadPoolExecutor(1, "look") as aside, Front(target) as entrance, HttpFetch() as fetch:
-            looking = aside.submit(held, app)
-            with self._moment("crawl"):
-                crawled: CrawlResult = follow(fetch, entrance.url, context.prefix, self._options.limits)
-                dotenv = fetch(entrance.url + ".env")
-                inside = looking.result()
-            seen = self._browse(entrance.url, context.prefix)
+        tls = certificate(PUBLIC_HOST) if self._browses else None
+        start_url = PLATFORM_ORIGIN + context.prefix
+        beside = Replica(
+            lambda: self._start(spec), target, context.probe_path,
+            patience(context.waited.seconds, self._options.patience),
+        )  # fmt: skip
+        again: Again | None = None
+        with (
+            ExitStack() as removed,
+            ThreadPoolExecutor(1, "look") as aside,
+            Front(target, public_host=PUBLIC_HOST, tls=tls) as entrance,
+        ):
+            looking = aside.submit(lambda: (_look_inside(app), self._written(app)))
+            if self._browses:
+                removed.enter_context(beside)
+            with self._moment("crawl"), HttpFetch(through=("127.0.0.1", entrance.port)) as fetch:
+                crawled: CrawlResult = follow(fetch, start_url, context.prefix, self._options.limits)
+                private = tuple(fetch(start_url + path) for path in environment.private_paths(context))
+                inside, written = looking.result()
+            well = context.waited.response is not None and context.waited.response.status < 400
+            # A container that starts makes the browser break off its connections, so it has to be there before.
+            if self._browses or (written and well and self._wanted("lifecycle")):
+                with self._moment("replica"):
+                    if not self._browses:
+                        removed.enter_context(beside)
+                    again = beside.compared(beside.come_up(), crawled.answers)
+            seen = self._browse(start_url, context.prefix, Ports(entrance.port, entrance.secure_port))
             if self._options.keep is not None:
                 self._options.keep(entrance.url)
         return replace(
             context,
             crawled=crawled,
             browser=seen,
-            dotenv=dotenv,
-            environment=inside,
+            private=private,
+            inside=inside,
+            written=written,
+            replica=again,
             logs=tuple(app.logs(MOST_LOG_LINES)),
             state=app.state(),
         )
 
-    def _browse(self, url: str, prefix: str) -> BrowserResult | None:
-        if self._options.browser is None or not self._wanted("browser"):
+    def _written(self, app: RunningApp) -> tuple[str, ...]:
+        """What the app wrote that its next start could meet: not what was put there before, and no caches."""
+        workdir = self._image.environment.workdir.rstrip("/")
+        late = {f"{workdir}/{path}" for path in self._image.late_files}
+        return tuple(path for path in app.written() if path not in late and not _CACHE.search(path))
+
+    @property
+    def _browses(self) -> bool:
+        return self._options.browser is not None and self._wanted("browser")
+
+    def _browse(self, url: str, prefix: str, ports: Ports) -> BrowserResult | None:
+        if self._options.browser is None or not self._browses:
             return None
         with self._moment("browser"):
-            return explore(url, prefix=prefix, chromium=self._options.browser, app_id=self._app_id)
+            return explore(url, prefix=prefix, chromium=self._options.browser, ports=ports)
 
     @contextmanager
     def _moment(self, name: str) -> Iterator[None]:
@@ -365,79 +407,14 @@ def masked(lines: Iterable[str], secrets_: Iterable[Secret | None]) -> tuple[str
     return tuple(pattern.sub("***", line) for line in lines)
 
 
-def held(app: App) -> dict[str, str]:
-    """Give the environment of the process that owns port 8080; asked again when an engine loses the output of exec."""
+def _look_inside(app: App) -> Inside:
+    """See what serves port 8080; asked again when an engine loses the output."""
+    inside = Inside()
     for _ in range(3):
-        if found := app.process_environment():
-            return found
-    return {}
-
-
-# --- Waiting ----------------------------------------------------------------------------------------------------------
-
-
-def wait(app: App, url: str, patience: float) -> Waited:
-    """Ask `url` as the platform's probe does, until it is well, the app has exited, or it is clear that it never will.
-
-    Gives up after `patience` seconds.
-    """
-    began = time.monotonic()
-    looks: list[tuple[float, frozenset[tuple[str, int]]]] = []
-    listeners: list[Listener] = []
-    state = ContainerState("running", True, 0, False, "")
-    answered_at: float | None = None
-    accepted_at: float | None = None
-    asked_state, next_look = 0.0, FIRST_LOOK
-    response: Response | None = None
-    with HttpFetch({"user-agent": PROBE_AGENT}, timeout=5.0, connections=1) as fetch:
-        while True:
-            got = fetch(url)
-            now = time.monotonic() - began
-            if got.status:
-                response = got
-                answered_at = now if answered_at is None else answered_at
-                if 200 <= got.status < 400:
-                    break
-                if got.status != 503 and now - answered_at > BAD_STATUS_PATIENCE:
-                    break
-            elif got.error.startswith("no answer"):
-                accepted_at = now if accepted_at is None else accepted_at
-                if now - accepted_at > NO_ANSWER_PATIENCE:
-                    break
-            if now - asked_state > STATE_EVERY:
-                asked_state = now
-                state = app.state()
-                if not state.running:
-                    response = None
-                    break
-            if response is None and now > next_look:
-                listeners = app.listeners()
-                next_look = time.monotonic() - began + LOOK_EVERY
-                looks.append((now, frozenset((one.address, one.port) for one in listeners)))
-                if hopeless(looks):
-                    break
-            if now > patience:
-                break
-            time.sleep(POLL)
-    seconds = time.monotonic() - began
-    if response is None and state.running:
-        listeners = app.listeners() or listeners
-    return Waited(response, seconds, state, tuple(listeners), accepted_at is not None)
-
-
-def hopeless(looks: list[tuple[float, frozenset[tuple[str, int]]]]) -> bool:
-    """Whether the app has settled on listening where nobody will ask: seen twice the same, and it is no passing state.
-
-    An address that only the container itself reaches is final at once; another port may belong to something that
-    opens before the server, so that is given more time.
-    """
-    if len(looks) < 2 or looks[-1][1] != looks[-2][1] or not looks[-1][1]:
-        return False
-    seconds, listening = looks[-1]
-    on_port = {address for address, port in listening if port == PORT}
-    if on_port:
-        return all(address.startswith("127.") or address == "::1" for address in on_port)
-    return seconds >= OTHER_PORT_PATIENCE
+        inside = app.look_inside()
+        if inside.server is not None:
+            break
+    return inside
 
 
 # --- Leaving nothing behind -------------------------------------------------------------------------------------------

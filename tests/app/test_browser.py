@@ -126,6 +126,7 @@ ROUTER = """const go = (path) => { history.pushState({}, '', path); out.textCont
 out.textContent = location.pathname; document.querySelector('button').onclick = () => go('%s');"""
 SOUND_APPS: Mapping[str, Mapping[str, Content]] = {
     "plain": {},
+    "stylesheet of another host": {"": page("<link rel=stylesheet href=https://fonts.test/css2?family=Inter>")},
     "no icon": {"": page("").replace("<link rel=icon href=./logo.svg>", "")},
     "two pages": {"": page("<a href=second.html>Second</a>"), "second.html": "<p>Second <a href=./>back</a>"},
     "its API needs the platform": {
@@ -147,6 +148,9 @@ SOUND_APPS: Mapping[str, Mapping[str, Content]] = {
         "": page("<button>Second</button>").replace("./", PREFIX),
         "app.js": ROUTER % (PREFIX + "second"),
         "*": page("<button>Second</button>").replace("./", PREFIX),
+    },
+    "a form": {
+        "": page("<form action=./items method=post><input name=q><button>Save</button></form><button>More</button>")
     },
     "dialogs, downloads and new windows": {
         "": page(
@@ -208,6 +212,11 @@ BROKEN: Mapping[str, tuple[Mapping[str, Content], str, str]] = {
         {"": page("<button onclick=\"import('/lazy.js')\">More</button>")},
         "browser.prefix",
         "GET /lazy.js (script, click on “More”) leaves",
+    ),
+    "form at the root": (
+        {"": page("<form action=/items method=post><button>Save</button></form>")},
+        "browser.prefix",
+        "POST /items (document, click on “Save”) leaves",
     ),
     "lazy chunk missing": (
         {"": page("<button onclick=\"import('./lazy.js')\">More</button>")},

@@ -183,7 +183,7 @@ BROKEN: tuple[BunApp, ...] = (
     BunApp(
         "b_web_socket_at_the_root",
         {
-            _APP: _more("new WebSocket(`ws://${location.host}${['', 'ws'].join('/')}`);\n"),
+            _APP: _more("new WebSocket(`wss://${location.host}${['', 'ws'].join('/')}`);\n"),
             **_SOCKET_SERVER,
         },
         {"browser.prefix": "/ws"},

@@ -11,6 +11,7 @@ from tests.apps.bun_apps import BASE
 from toolkit.checks.context import Context, Waited
 from toolkit.container import ContainerState, StopResult
 from toolkit.crawl import CrawlResult, Finding, Problem, Response
+from toolkit.processes import Inside, Listener, Process
 from toolkit.references.model import Kind
 from toolkit.settings import Secret
 from toolkit.source import SourceFile, StagedSource
@@ -20,6 +21,7 @@ RESTRICTED = "b6VnX0rMqK2tWj8DzL5yCf9GhS4aUe7P"
 PREFIX = "/custom_applications/abc123/"
 START = "http://127.0.0.1:4000" + PREFIX
 RUNNING = ContainerState("running", True, 0, False, "")
+ENDPOINT = "https://app.datarobot.com/api/v2"
 OK = Response("http://127.0.0.1:8080/", 200, {"content-type": "text/html"}, b"<p>")
 
 
@@ -35,6 +37,12 @@ class QuietApp:
 
 def exited(code: int, *, oom: bool = False) -> ContainerState:
     return ContainerState("exited", False, code, oom, "")
+
+
+def serving(environment: Mapping[str, str], *others: Process) -> Inside:
+    """One process that listens on port 8080, with this environment."""
+    server = Process(1, 0, "bun index.ts", handles_sigterm=True)
+    return Inside((server, *others), (Listener("0.0.0.0", 8080, 1, server.command, environment),))
 
 
 def finding(problem: Problem, literal: str, message: str = "", **changes: Any) -> Finding:
@@ -67,9 +75,10 @@ def context(folder: Path, files: Mapping[str, str] | None = None, **changes: Any
         ships_env=True,
         app=QuietApp(),
         waited=Waited(OK, 0.4, RUNNING),
-        environment={"DATAROBOT_API_TOKEN": FULL},
+        inside=serving({"DATAROBOT_API_TOKEN": FULL, "DATAROBOT_ENDPOINT": ENDPOINT}),
+        endpoint=ENDPOINT,
         crawled=crawled(),
-        dotenv=Response(START + ".env", 404, {}, b""),
+        private=(Response(START + ".env", 404, {}, b""),),
         logs=("listening",),
         state=RUNNING,
         stopped=StopResult(0.1, 0, False),

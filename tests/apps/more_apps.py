@@ -16,6 +16,7 @@ _NOT_FOUND = 'return new Response("not found", { status: 404 });'
 _FILE = "return new Response(file);"
 _LOAD = "#!/bin/sh\nset -a\n. ./.env\nset +a\n"
 _COPY = "#!/bin/sh\nset -e\nmkdir -p dist\ncp -r public/. dist/\n"
+_WAY_OUT = {"environment.private": "A path that leads out of the served folder"}
 
 
 def _server(*swaps: tuple[str, str], first: str = "", head: str = "") -> dict[str, str]:
@@ -161,8 +162,8 @@ _VITE = {
 }
 
 MORE_SOUND = (
-    BunApp("node_http", {"index.ts": _NODE}),
-    BunApp("bun_routes", {"index.ts": _ROUTES}),
+    BunApp("node_http", {"index.ts": _NODE}, warns=_WAY_OUT),
+    BunApp("bun_routes", {"index.ts": _ROUTES}, warns=_WAY_OUT),
     BunApp("hand_written_router", {"index.ts": _ROUTER}),
     BunApp("port_by_bun_itself", {"index.ts": _ROUTER.replace("port: 8080, ", "")}),
     BunApp("server_rendered", _server(first=_SSR)),
@@ -202,6 +203,7 @@ MORE_SOUND = (
             **_server(("new URL(request.url).pathname", "decodeURIComponent(new URL(request.url).pathname)")),
             "public/a picü.svg": BASE["public/logo.svg"],
         },
+        warns=_WAY_OUT,
     ),
     BunApp("source_set", _page('<img src="./logo.svg" srcset="./logo.svg 1x, ./logo.svg?2x 2x" alt="">')),
     BunApp(

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import bun_apps, measure, more_apps
+from tests.apps import bun_apps, measure, more_apps, whole_apps
 from tests.apps.bun_apps import BunApp
 from tests.apps.measure import Measured
 from toolkit import baseimage, image
 from toolkit import engine as engines
+
+APPS = (*more_apps.MORE, *whole_apps.PLAIN)
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +27,14 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Fut
     (context / "Dockerfile").write_text(bun_apps.DOCKERFILE)
     environment = image.build_environment(engine, context, base=baseimage.options_from(os.environ))
     with ThreadPoolExecutor(2, "corpus") as pool:
-        yield {
-            app.name: pool.submit(measure.measure_one, engine, address.host, environment, app) for app in more_apps.MORE
-        }
+        yield {app.name: pool.submit(measure.measure_one, engine, address.host, environment, app) for app in APPS}
         pool.shutdown(cancel_futures=True)
     engine.close()
 
 
 @pytest.mark.engine
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("app", more_apps.MORE, ids=lambda app: app.name)
+@pytest.mark.parametrize("app", APPS, ids=lambda app: app.name)
 def test_an_app_gets_the_first_line_that_it_deserves(app: BunApp, measured: dict[str, Future[Measured]]) -> None:
     said = measured[app.name].result()
     assert said.outcome == "hit", (said.expected, said.verdict, said.first)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import browser_apps
+from tests.apps import browser_apps, whole_apps
 from tests.apps.bun_apps import BunApp
 from tests.engine.test_smoke import Ground, expected, ground, told
 from toolkit import smoke
@@ -18,7 +18,7 @@ __all__ = ["ground"]
 pytestmark = [pytest.mark.engine, pytest.mark.browser]
 
 
-@pytest.mark.parametrize("app", browser_apps.ALL, ids=lambda app: app.name)
+@pytest.mark.parametrize("app", (*browser_apps.ALL, *whole_apps.SEEN), ids=lambda app: app.name)
 def test_what_a_person_would_meet_is_told(app: BunApp, ground: Ground, tmp_path: Path) -> None:
     chromium = find_chromium(os.environ)
     assert chromium is not None

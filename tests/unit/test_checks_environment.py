@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.contexts import FULL, RESTRICTED, START, context, crawled
+from tests.apps.contexts import ENDPOINT, FULL, RESTRICTED, START, context, crawled, serving
 from toolkit.checks import environment
 from toolkit.crawl import Response
 from toolkit.report import Check
@@ -36,7 +36,7 @@ def no_part_of_a_token(check: Check) -> bool:
 )
 def test_every_value_is_told_apart(tmp_path: Path, value: str | None, status: str, words: str) -> None:
     held = {"PATH": "/bin"} if value is None else {"PATH": "/bin", KEY: value}
-    check = environment.token(context(tmp_path, environment=held))
+    check = environment.token(context(tmp_path, inside=serving(held)))
     assert check.status == status
     assert words in check.title
     assert no_part_of_a_token(check)
@@ -61,7 +61,7 @@ def test_every_value_is_told_apart(tmp_path: Path, value: str | None, status: st
     ],
 )
 def test_why_the_restricted_token_is_still_there(tmp_path: Path, files: dict[str, str], words: str, line: str) -> None:
-    check = environment.token(context(tmp_path, files, environment={KEY: RESTRICTED}))
+    check = environment.token(context(tmp_path, files, inside=serving({KEY: RESTRICTED})))
     assert check.status == "fail"
     assert check.title.startswith("The app runs with the platform's restricted token: ")
     assert words in check.title
@@ -70,17 +70,17 @@ def test_why_the_restricted_token_is_still_there(tmp_path: Path, files: dict[str
 
 def test_bash_may_say_source(tmp_path: Path) -> None:
     files = script("source .env", "bun x", shell="#!/bin/bash")
-    assert "does not exist" not in environment.token(context(tmp_path, files, environment={KEY: RESTRICTED})).title
+    assert "does not exist" not in environment.token(context(tmp_path, files, inside=serving({KEY: RESTRICTED}))).title
 
 
 def test_code_that_loads_env_itself_cannot_be_seen_from_outside(tmp_path: Path) -> None:
     files = script("exec bun index.ts") | {"load.ts": 'const text = await Bun.file("./.env").text();\n'}
-    check = environment.token(context(tmp_path, files, environment={KEY: RESTRICTED}))
+    check = environment.token(context(tmp_path, files, inside=serving({KEY: RESTRICTED})))
     assert (check.status, check.evidence) == ("warn", ("load.ts:1",))
 
 
 def test_without_env_in_the_release_that_is_the_cause(tmp_path: Path) -> None:
-    check = environment.token(context(tmp_path, ships_env=False, environment={KEY: RESTRICTED}))
+    check = environment.token(context(tmp_path, ships_env=False, inside=serving({KEY: RESTRICTED})))
     assert check.title.startswith("The app ships no .env")
 
 
@@ -122,9 +122,48 @@ def test_without_a_leak_it_passes(tmp_path: Path) -> None:
 
 def test_an_env_file_that_can_be_downloaded_is_a_failure(tmp_path: Path) -> None:
     def answer(status: int, body: str) -> Check:
-        return environment.private(context(tmp_path, dotenv=Response(START + ".env", status, {}, body.encode())))
+        return environment.private(context(tmp_path, private=(Response(START + ".env", status, {}, body.encode()),)))
 
     assert answer(200, "DATAROBOT_ENDPOINT='x'\n").status == "fail"
     assert answer(200, f"T={FULL}").status == "fail"
     assert answer(200, "<!doctype html>").status == "pass"
     assert answer(404, "").status == "pass"
+
+
+def test_a_path_that_leads_out_of_the_folder_counts_too(tmp_path: Path) -> None:
+    answers = (
+        Response(START + ".env", 404, {}, b""),
+        Response(START + "..%2f.env", 200, {}, f"DATAROBOT_API_TOKEN={FULL}".encode()),
+    )
+    check = environment.private(context(tmp_path, private=answers))
+    assert (check.status, check.evidence) == ("warn", ("./..%2f.env",))
+
+
+def test_the_source_of_the_server_is_told_when_it_is_handed_out(tmp_path: Path) -> None:
+    app = context(tmp_path)
+    assert environment.server_files(app) == ["start-app.sh", "build-app.sh", "index.ts"]
+    assert environment.private_paths(app)[:2] == [".env", "..%2f.env"]
+    source = app.text_of("index.ts").encode()
+    page = Response(START + "start-app.sh", 200, {}, b"<!doctype html>")
+    check = environment.private(context(tmp_path, private=(page, Response(START + "index.ts", 200, {}, source))))
+    assert (check.status, check.evidence) == ("warn", ("./index.ts",))
+    assert environment.private(context(tmp_path, private=(page,))).status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("held", "title"),
+    [
+        ({"DATAROBOT_ENDPOINT": ENDPOINT, "NODE_ENV": "production"}, ""),
+        ({"DATAROBOT_ENDPOINT": ENDPOINT + "/"}, ""),
+        ({"DATAROBOT_ENDPOINT": "https://staging.datarobot.test/api/v2"}, ""),  # what .env says
+        ({"DATAROBOT_ENDPOINT": ""}, "DATAROBOT_ENDPOINT is empty in the serving process"),
+        ({"PATH": "/bin"}, "The serving process has no DATAROBOT_ENDPOINT"),
+        ({"DATAROBOT_ENDPOINT": "http://localhost:8000"}, "DATAROBOT_ENDPOINT is http://localhost:8000"),
+        ({"DATAROBOT_ENDPOINT": ENDPOINT, "NODE_ENV": "development"}, "The server runs with NODE_ENV=development"),
+    ],
+)
+def test_the_settings_of_the_serving_process(tmp_path: Path, held: dict[str, str], title: str) -> None:
+    shipped = {".env": "DATAROBOT_ENDPOINT='https://staging.datarobot.test/api/v2'\n"}
+    check = environment.settings(context(tmp_path, shipped, inside=serving(held)))
+    assert check.status == ("warn" if title else "pass")
+    assert check.title.startswith(title)

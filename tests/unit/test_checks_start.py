@@ -7,8 +7,9 @@ import pytest
 
 from tests.apps.contexts import OK, RUNNING, context, exited
 from toolkit.checks import lifecycle, start
-from toolkit.checks.context import Waited
-from toolkit.container import ContainerState, Listener, StopResult
+from toolkit.checks.context import Again, Waited
+from toolkit.container import ContainerState, StopResult
+from toolkit.processes import Inside, Listener, Process
 
 BUN = Listener("0.0.0.0", 8080, 7, "bun index.ts", {})
 
@@ -52,7 +53,9 @@ def test_an_exit_is_told_with_its_cause(
 def test_not_answering_is_told_with_what_listens(
     tmp_path: Path, listeners: tuple[Listener, ...], accepted: bool, title: str
 ) -> None:
-    check = start.listens(context(tmp_path, waited=Waited(None, 2.0, RUNNING, listeners, accepted), logs=()))
+    check = start.listens(
+        context(tmp_path, waited=Waited(None, 2.0, RUNNING, Inside((), listeners), accepted), logs=())
+    )
     assert (check.status, check.title) == ("fail", title)
     if listeners:
         assert "process 7: bun index.ts" in check.evidence[0]
@@ -82,10 +85,77 @@ def test_what_cannot_be_asked_is_skipped_with_the_reason(tmp_path: Path) -> None
 def test_stopping_is_judged_by_how_it_ended(tmp_path: Path) -> None:
     assert lifecycle.sigterm(context(tmp_path)).status == "pass"
     killed = lifecycle.sigterm(context(tmp_path, stopped=StopResult(10.1, 137, True)))
-    assert (killed.status, killed.title) == ("warn", "The app ignores SIGTERM and had to be killed")
+    assert (killed.status, killed.title) == (
+        "warn",
+        "The app ignores SIGTERM and had to be killed: bun index.ts handles it, but goes on",
+    )
 
 
 def test_what_is_left_behind_is_named(tmp_path: Path) -> None:
     assert lifecycle.left_behind(context(tmp_path)).status == "pass"
     left = lifecycle.left_behind(context(tmp_path, left_behind=("bun-to-datarobot-smoke-1",)))
     assert (left.status, left.evidence) == ("fail", ("bun-to-datarobot-smoke-1",))
+
+
+HOOK = "#!/bin/sh\nset -a\n. ./.env\nset +a\n"
+
+
+@pytest.mark.parametrize(
+    ("hook", "code", "title", "place"),
+    [
+        (HOOK + "bun index.ts &\n", 0, "start-app.sh ends while the server runs in the background", "start-app.sh:5"),
+        (HOOK + "nohup bun index.ts\n", 0, "start-app.sh ends while the server runs", "start-app.sh:5"),
+        (HOOK + "bun index.ts > log 2>&1\n", 0, "The app exited with code 0", ""),
+        (HOOK + "bun a.ts && bun index.ts\n", 0, "The app exited with code 0", ""),
+        (HOOK + "set -e\nread answer\nexec bun index.ts\n", 1, "start-app.sh waits for input", "start-app.sh:6"),
+    ],
+)
+def test_an_end_without_an_error_has_its_reason_in_the_hook(
+    tmp_path: Path, hook: str, code: int, title: str, place: str
+) -> None:
+    waited = Waited(None, 0.3, exited(code))
+    check = start.listens(context(tmp_path, {"start-app.sh": hook}, waited=waited, logs=()))
+    assert check.title.startswith(title)
+    assert place in ("", *check.evidence)
+
+
+def test_a_loop_around_a_server_that_fails_is_named(tmp_path: Path) -> None:
+    logs = ("error: no database", "restarting") * 5
+    inside = Inside((Process(1, 0, "sh ./start-app.sh", handles_sigterm=False),))
+    check = start.listens(context(tmp_path, waited=Waited(None, 40.0, RUNNING, inside), logs=logs))
+    assert check.title == "The app starts over and over: error: no database"
+    assert "process 1: sh ./start-app.sh" in check.evidence
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        (Process(1, 0, "/bin/sh ./start-app.sh", handles_sigterm=False), "the shell of start-app.sh does not pass it"),
+        (Process(1, 0, "bun index.ts", handles_sigterm=False), "bun index.ts has no handler"),
+        (Process(1, 0, "bun index.ts", handles_sigterm=True), "bun index.ts handles it, but goes on"),
+    ],
+)
+def test_who_ignores_sigterm_is_named(tmp_path: Path, first: Process, words: str) -> None:
+    server = Listener("0.0.0.0", 8080, 9 if "sh " in first.command else 1, "bun index.ts", {})
+    check = lifecycle.sigterm(
+        context(tmp_path, stopped=StopResult(10, 137, killed=True), inside=Inside((first,), (server,)))
+    )
+    assert check.status == "warn"
+    assert words in check.title
+
+
+def test_what_another_start_shows(tmp_path: Path) -> None:
+    up, down = Waited(OK, 0.4, RUNNING), Waited(None, 0.4, exited(1))
+    assert lifecycle.replica(context(tmp_path)).status == "pass"
+    assert lifecycle.replica(context(tmp_path, replica=Again(up))).status == "pass"
+    moved = lifecycle.replica(context(tmp_path, replica=Again(up, ("./c-1.js", "./c-2.js"))))
+    assert (moved.status, moved.evidence) == ("warn", ("./c-1.js", "./c-2.js"))
+    assert "./c-1.js is not there at a second replica (and 1 more)" in moved.title
+    failed = lifecycle.replica(context(tmp_path, replica=Again(down, logs=("error: held by another",))))
+    assert failed.status == "fail"
+    assert failed.title.endswith("it exited with code 1: error: held by another")
+    locked = context(tmp_path, written=("/opt/code/app.lock",), restarted=Again(down, logs=("EEXIST: error",)))
+    assert lifecycle.restart(locked).status == "warn"
+    assert "/opt/code/app.lock" in lifecycle.restart(locked).evidence
+    assert lifecycle.restart(context(tmp_path, restarted=Again(up))).status == "pass"
+    assert lifecycle.restart(context(tmp_path, stopped=None)).status == "skip"

@@ -36,28 +36,3 @@ def test_a_container_runs_with_the_options_of_the_platform() -> None:
 def test_no_more_cpus_are_asked_for_than_the_engine_has() -> None:
     spec = RunSpec(APP, {}, bundles.find("cpu.8xlarge"), "smoke", "run-1")
     assert container.run_options(spec, cpus=1)["nano_cpus"] == 1_000_000_000
-
-
-def test_listening_sockets_are_joined_with_their_processes() -> None:
-    output = "\n".join(
-        [
-            "listen 00000000:1F90 111",
-            "listen 0100007F:0BB8 222",
-            "listen 00000000000000000000000000000000:1F91 333",
-            "listen 00000000000000000000000001000000:1F92 444",
-            "process 7 111 999 ",
-            "command bun index.ts ",
-            "environment " + b"DATAROBOT_API_TOKEN=a=b\0PORT=8080\0".hex(),
-            "process 9 222 ",
-            "command node other.js ",
-            "environment ",
-        ]
-    )
-    found = container.parse_listeners(output)
-    assert [(one.address, one.port, one.pid, one.command) for one in found] == [
-        ("0.0.0.0", 8080, 7, "bun index.ts"),
-        ("127.0.0.1", 3000, 9, "node other.js"),
-        ("::", 8081, 0, ""),
-        ("::1", 8082, 0, ""),
-    ]
-    assert found[0].environment == {"DATAROBOT_API_TOKEN": "a=b", "PORT": "8080"}

@@ -4,10 +4,22 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 import pytest
 
-from toolkit.crawl import CrawlResult, HttpFetch, Limits, Problem, Response, crawl, header_references, unfit
+from toolkit.crawl import (
+    PLATFORM_ORIGIN,
+    PUBLIC_HOST,
+    CrawlResult,
+    HttpFetch,
+    Limits,
+    Problem,
+    Response,
+    crawl,
+    header_references,
+    unfit,
+)
 from toolkit.references.model import Kind
 
 HOST = "http://127.0.0.1:4000"
@@ -419,12 +431,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif self.path == "/slow":
             self.server.released.wait(5)  # type: ignore[attr-defined]
             self.close_connection = True
-        elif self.path == "/bad-gzip":
+        elif self.path in ("/bad-gzip", "/bad-br"):
             self.send_response(200)
-            self.send_header("Content-Encoding", "gzip")
-            self.send_header("Content-Length", "4")
+            self.send_header("Content-Encoding", self.path.rpartition("-")[2])
+            self.send_header("Content-Length", "23")
             self.end_headers()
-            self.wfile.write(b"text")
+            self.wfile.write(b"document.body.append(1)")
         elif self.path == "/redirect":
             self.send_response(302)
             self.send_header("Location", "/elsewhere")
@@ -432,6 +444,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
         else:
             body = self.headers.get("Authorization", "none").encode()
+            if self.path == "/host":
+                body = f"{self.headers['Host']} over {self.headers['X-Forwarded-Proto']}".encode()
             self.send_response(200)
             self.send_header("Content-Type", "Text/Plain; charset=latin-1")
             self.send_header("Content-Length", str(len(body)))
@@ -462,7 +476,12 @@ def test_http_fetch_answers_with_words_instead_of_exceptions(server: str) -> Non
         assert fetch(server + "/redirect").headers["location"] == "/elsewhere"
         assert fetch(server + "/short").error == "the body ends before its announced length"
         assert fetch(server + "/bad-gzip").error == "the body does not match its Content-Encoding"
+        assert fetch(server + "/bad-br").error == "the body does not match its Content-Encoding"
         assert fetch(server + "/slow").error == "no answer within 0.3 s"
+        own = urlsplit(server)
+        with HttpFetch({"Authorization": "x"}, through=("127.0.0.1", own.port or 0)) as passed_on:
+            assert passed_on("https://host.invalid/redirect").headers["location"] == "/elsewhere"
+            assert passed_on("https://host.invalid/host").text() == "host.invalid over https"
         assert fetch("http://127.0.0.1:9/").error == "connection refused"
         assert fetch("http://[bad/").error
 
@@ -493,3 +512,27 @@ def test_what_a_link_header_makes_the_browser_load_counts() -> None:
 def test_streamed_webassembly_needs_its_own_type(mime: str, fine: bool) -> None:
     response = Response("http://host/p/m.wasm", 200, {"content-type": mime}, b"\0asm")
     assert (unfit(Kind.WASM, response) is None) is fine
+
+
+@pytest.mark.parametrize(("kind", "fine"), [(Kind.SCRIPT, False), (Kind.PAGE, False), (Kind.MEDIA, True)])
+def test_what_is_compressed_has_to_say_so(kind: Kind, fine: bool) -> None:
+    response = Response("http://host/p/x", 200, {"content-type": "text/javascript"}, b"\x1f\x8b\x08\0")
+    assert (unfit(kind, response) is None) is fine
+
+
+def test_urls_with_the_apps_own_host_have_to_be_https_where_browsers_insist() -> None:
+    start = f"{PLATFORM_ORIGIN}/p/"
+    body = (
+        f"<link rel=stylesheet href=http://{PUBLIC_HOST}/p/s.css><script src=https://{PUBLIC_HOST}/p/a.js></script>"
+        f"<a href=http://{PUBLIC_HOST}/p/next>next</a><script>new WebSocket('ws://' + location.host + '/p/ws')</script>"
+    )
+    asked: list[str] = []
+
+    def fetch(url: str) -> Response:
+        asked.append(url)
+        kind = "text/html" if url.endswith(("/p/", "next")) else "text/javascript"
+        return Response(url, 200, {"content-type": kind}, body.encode() if url == start else b"")
+
+    crawled = crawl(fetch, start, "/p/")
+    assert [finding.problem for finding in crawled.findings] == [Problem.INSECURE, Problem.INSECURE]
+    assert set(asked) == {start, f"{start}a.js", f"{start}next"}

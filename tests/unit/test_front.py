@@ -8,6 +8,7 @@ import gzip
 import http.client
 import resource
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,7 +21,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from toolkit.front import OUTSIDE_HEADER, Front, Target
+from toolkit.front import OUTSIDE_HEADER, Front, Target, certificate
 
 APP_ID = "6650a1b2c3d4e5f601234567"
 PREFIX = f"/custom_applications/{APP_ID}"
@@ -735,3 +736,25 @@ def test_a_front_leaves_nothing_behind(upstream: Upstream) -> None:
     assert {thread.name for thread in threading.enumerate()} == before
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+
+def test_browsers_come_by_tls_and_are_sent_there_when_they_come_without(upstream: Upstream) -> None:
+    believing = ssl.create_default_context()
+    believing.check_hostname, believing.verify_mode = False, ssl.CERT_NONE
+    target = Target("127.0.0.1", upstream.port, APP_ID)
+    with Front(target, public_host="host.invalid", tls=certificate("host.invalid")) as own:
+        secure = http.client.HTTPSConnection("127.0.0.1", own.secure_port, context=believing)
+        secure.request("GET", f"{target.prefix}/echo", headers={"Host": "host.invalid"})
+        assert secure.getresponse().read()
+        secure.close()
+        assert upstream.asked[-1].headers["X-Forwarded-Proto"] == "https"
+        assert upstream.asked[-1].headers["Host"] == "host.invalid"
+        plain = http.client.HTTPConnection("127.0.0.1", own.port)
+        plain.request("GET", f"{target.prefix}/echo?a=1", headers={"Host": "host.invalid"})
+        moved = plain.getresponse()
+        moved.read()
+        assert (moved.status, moved.headers["Location"]) == (301, f"https://host.invalid{target.prefix}/echo?a=1")
+        plain.request("GET", f"{target.prefix}/echo", headers={"Host": "127.0.0.1"})  # somebody who uses --keep
+        plain.getresponse().read()
+        plain.close()
+        assert upstream.asked[-1].headers["X-Forwarded-Proto"] == "http"

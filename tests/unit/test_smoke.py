@@ -10,8 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from tests.apps.contexts import RUNNING, exited
-from toolkit import smoke
-from toolkit.container import ContainerState, Listener
+from toolkit import smoke, waiting
+from toolkit.container import ContainerState
+from toolkit.processes import Inside, Listener
 from toolkit.settings import Secret
 
 
@@ -27,8 +28,8 @@ class FakeApp:
         self.state_calls += 1
         return RUNNING if time.monotonic() < self.ends else exited(3)
 
-    def listeners(self) -> list[Listener]:
-        return self.listening
+    def look_inside(self) -> Inside:
+        return Inside((), tuple(self.listening))
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def unused() -> str:
 def test_it_waits_for_a_good_answer_as_the_platform_s_probe() -> None:
     answers = iter([0, 503, 503, 200])
     with server(lambda _path: next(answers)) as (url, agents):
-        waited = smoke.wait(FakeApp(), url, 10)  # type: ignore[arg-type]
+        waited = waiting.wait(FakeApp(), url, 10)  # type: ignore[arg-type]
     assert waited.response is not None
     assert waited.response.status == 200
     assert set(agents) == {"kube-probe/1.30"}
@@ -75,15 +76,15 @@ def test_it_waits_for_a_good_answer_as_the_platform_s_probe() -> None:
 
 
 def test_a_bad_status_is_given_time_but_not_forever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smoke, "BAD_STATUS_PATIENCE", 0.2)
+    monkeypatch.setattr(waiting, "BAD_STATUS_PATIENCE", 0.2)
     with server(lambda _path: 404) as (url, _agents):
-        waited = smoke.wait(FakeApp(), url, 10)  # type: ignore[arg-type]
+        waited = waiting.wait(FakeApp(), url, 10)  # type: ignore[arg-type]
     assert waited.response is not None
     assert (waited.response.status, waited.seconds < 2) == (404, True)
 
 
 def test_an_exit_is_noticed_within_a_second() -> None:
-    waited = smoke.wait(FakeApp(lives=0.3), unused(), 60)  # type: ignore[arg-type]
+    waited = waiting.wait(FakeApp(lives=0.3), unused(), 60)  # type: ignore[arg-type]
     assert waited.response is None
     assert waited.state.exit_code == 3
     assert waited.seconds < 1.3
@@ -92,8 +93,8 @@ def test_an_exit_is_noticed_within_a_second() -> None:
 def test_patience_ends_and_says_what_listens() -> None:
     listener = Listener("0.0.0.0", 3000, 7, "bun", {})
     app = FakeApp(listeners=[listener])
-    waited = smoke.wait(app, unused(), 0.3)  # type: ignore[arg-type]
-    assert (waited.response, waited.listeners) == (None, (listener,))
+    waited = waiting.wait(app, unused(), 0.3)  # type: ignore[arg-type]
+    assert (waited.response, waited.inside.listeners) == (None, (listener,))
     assert app.state_calls <= 3, "the engine is asked now and then, not at every poll"
 
 
@@ -117,7 +118,7 @@ def look(seconds: float, *listening: tuple[str, int]) -> tuple[float, frozenset[
 def test_it_gives_up_only_when_the_app_has_settled_elsewhere(
     looks: list[tuple[float, frozenset[tuple[str, int]]]], given_up: bool
 ) -> None:
-    assert smoke.hopeless(looks) is given_up
+    assert waiting.hopeless(looks) is given_up
 
 
 def test_the_reported_log_shows_no_part_of_a_token() -> None:

@@ -25,6 +25,8 @@ _PROGRAM_FAULTS = frozenset({"ReferenceError", "SyntaxError"})
 _NEEDS_PLATFORM = frozenset({401, 403, 502, 503, 504})
 _NO_DATA = re.compile(r"not valid JSON|Unexpected token '?<|JSON\.parse|JSON Parse error")
 # Errors that Chromium itself writes to the console: each is told by something better.
+_MIXED = re.compile(r"^Mixed Content: .*has been blocked|insecure WebSocket connection may not be initiated")
+_INSECURE_URL = re.compile(r"insecure [^']*'([^']+)'")
 _OF_CHROMIUM = re.compile(
     r"^(?:Failed to load|Access to |Refused to |WebSocket connection to|EventSource|Mixed Content|A bad HTTP response"
     r"|Loading the |Executing inline|Applying inline|Connecting to |Fetch API cannot|The source list|The resource"
@@ -219,12 +221,22 @@ def styles(context: Context) -> Check:
 
 
 def blocked(context: Context) -> Check:
-    """The page's own Content-Security-Policy lets through what the page needs."""
+    """Neither the page's own Content-Security-Policy nor the rule against mixed content keeps out what it needs."""
     check, seen = "browser.blocked", context.browser
     if (reason := _blind(context)) or seen is None:
         return skipped(check, reason)
     kept_out = [one for one in seen.blocked if one.url not in ("eval", "wasm-eval", "trusted-types-policy")]
     own = [one for one in kept_out if one.url == "inline" or one.url.startswith(seen.origin)]
+    if insecure := [said for said in seen.said if _MIXED.search(said.text)]:
+        urls = [found[1] for said in insecure if (found := _INSECURE_URL.search(said.text))]
+        return failed(
+            check,
+            f"The browser blocks {urls[0] if urls else 'a WebSocket'}: it is not https",
+            "The platform speaks https only, and from an https page browsers load nothing by http: or ws:.",
+            evidence=_said(context, insecure),
+            hint="Use relative URLs; for a WebSocket: new URL('./ws', location.href), with its protocol set to wss:.",
+            about=urls,
+        )
     if not kept_out:
         return passed(check, "nothing of the page is blocked")
     first = (own or kept_out)[0]
@@ -561,7 +573,7 @@ def _written(context: Context, seen: BrowserResult, url: str) -> list[str]:
 
 
 def _short(seen: BrowserResult, url: str) -> str:
-    return seen.short(url.replace("ws://", "http://", 1))
+    return seen.short(re.sub("^ws(s?)://", r"http\1://", url))
 
 
 def _is_loopback(url: str) -> bool:

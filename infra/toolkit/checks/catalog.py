@@ -19,6 +19,7 @@ QUESTIONS = MappingProxyType(
         "start.probe": "Is the platform's probe answered without sign-in?",
         "start.stable": "Does it still run after the first requests?",
         "environment.token": "Does the serving process hold the token of .env?",
+        "environment.settings": "Does the serving process know its platform, and run as in production?",
         "environment.leaks": "Does no part of a token show in logs, answers or files?",
         "environment.private": "Are .env and the sources not to be downloaded?",
         "front.page": "Does the page come up through the platform's proxy?",
@@ -39,6 +40,8 @@ QUESTIONS = MappingProxyType(
         "browser.cookies": "Do cookies stay within the app's prefix?",
         "browser.explored": "How far did the browser come?",
         "lifecycle.sigterm": "Does the app stop when it is told to?",
+        "lifecycle.replica": "Does a second replica come up and serve the same?",
+        "lifecycle.restart": "Does it come up again after a stop?",
         "lifecycle.left-behind": "Is nothing of this test left behind?",
     }
 )

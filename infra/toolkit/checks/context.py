@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from toolkit.browser import BrowserResult
-from toolkit.container import ContainerState, Listener, StopResult
+from toolkit.container import ContainerState, StopResult
 from toolkit.crawl import CrawlResult, Response
+from toolkit.processes import UNSEEN, Inside
 from toolkit.settings import Secret
 from toolkit.source import StagedSource
 
@@ -27,14 +28,23 @@ class App(Protocol):
 class Waited:
     """How waiting for the first answer on port 8080 ended.
 
-    `response` is the last answer to the probe (None: there was none), `state` and `listeners` what was seen then.
+    `response` is the last answer to the probe (None: there was none), `state` and `inside` what was seen then.
     """
 
     response: Response | None
     seconds: float
     state: ContainerState
-    listeners: tuple[Listener, ...] = ()
+    inside: Inside = UNSEEN
     accepted: bool = False  # somebody took the connection, though no answer came
+
+
+@dataclass(frozen=True)
+class Again:
+    """How the release came up another time: whether and how it answered, and what it did not serve then."""
+
+    waited: Waited
+    missing: tuple[str, ...] = ()  # URLs below the prefix that the first one served
+    logs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,14 +81,23 @@ class Context(Sources):
     ships_env: bool
     app: App
     waited: Waited
-    environment: Mapping[str, str] | None = None  # of the process that owns port 8080
+    inside: Inside = UNSEEN  # while it served
+    written: tuple[str, ...] = ()  # what it wrote to its disk until then
+    endpoint: str = ""  # what the platform calls itself
     crawled: CrawlResult | None = None
     browser: BrowserResult | None = None
-    dotenv: Response | None = None  # the answer to GET .env below the prefix
+    private: tuple[Response, ...] = ()  # the answers to requests for what is nobody's business
     logs: tuple[str, ...] = ()
     state: ContainerState | None = None  # after all requests, before the stop
     stopped: StopResult | None = None
+    replica: Again | None = None  # a second container beside the first
+    restarted: Again | None = None  # the first one, started again on its own disk
     left_behind: tuple[str, ...] = ()
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of the process that owns port 8080; empty when it is not known."""
+        return self.inside.server.environment if self.inside.server else {}
 
     @property
     def down(self) -> str:

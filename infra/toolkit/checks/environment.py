@@ -6,14 +6,19 @@ import base64
 import hmac
 import re
 from collections.abc import Iterable
+from io import StringIO
 from urllib.parse import quote
 
-from toolkit.checks.context import Context
+from dotenv import dotenv_values
+
+from toolkit.checks.context import Context, Sources
+from toolkit.crawl import Response
 from toolkit.image import PLACEHOLDER
 from toolkit.report import Check, failed, passed, skipped, warned
 from toolkit.settings import Secret
 
 KEY = "DATAROBOT_API_TOKEN"
+ENDPOINT = "DATAROBOT_ENDPOINT"
 START = "start-app.sh"
 LOAD_HINT = "Load .env in start-app.sh before the server starts:  set -a; . ./.env; set +a"
 _LOADED_BY_CODE = re.compile(r"(?:Bun\.file|readFile|loadEnvFile|dotenv)[^\n]{0,120}(?:\.env\b|override)")
@@ -183,19 +188,90 @@ def _holds(text: bytes, needles: Iterable[bytes]) -> bool:
     return any(needle in text for needle in needles)
 
 
-def private(context: Context) -> Check:
-    """`.env` cannot be downloaded through the server."""
-    check = "environment.private"
-    if context.down or context.dotenv is None:
+def settings(context: Context) -> Check:
+    """The serving process knows the platform that it runs on, and runs as in production."""
+    check = "environment.settings"
+    if context.down:
         return skipped(check, context.down)
-    body = context.dotenv.body
-    secret = context.full_token is not None and _holds(body, marks_of(context.full_token.reveal()))
-    if context.dotenv.status == 200 and (secret or re.search(rb"(?m)^\s*(?:export )?DATAROBOT_\w+=", body)):
-        return failed(
+    environment = context.environment
+    if not environment:
+        return skipped(check, "the environment of the serving process cannot be read")
+    shipped = dotenv_values(stream=StringIO(context.text_of(".env")), interpolate=False).get(ENDPOINT)
+    endpoint = environment.get(ENDPOINT, "")
+    if endpoint.rstrip("/") not in {(shipped or "").rstrip("/") or None, context.endpoint.rstrip("/")}:
+        return warned(
             check,
-            "The server hands out .env, with the token in it, to every visitor",
-            "GET ./.env is answered with 200 and the file.",
-            evidence=["./.env"],
+            f"{ENDPOINT} is {endpoint or 'empty'} in the serving process" if ENDPOINT in environment
+            else f"The serving process has no {ENDPOINT}",
+            f"The platform sets it to its own address, here {context.endpoint}.",
+            evidence=_lines(context, ENDPOINT),
+            hint="Let start-app.sh keep what the platform gives.",
+        )  # fmt: skip
+    mode = environment.get("NODE_ENV", "")
+    if mode and mode != "production":
+        return warned(
+            check,
+            f"The server runs with NODE_ENV={mode}",
+            "Development servers answer only local visitors, reload by themselves, and show their sources.",
+            evidence=_lines(context, "NODE_ENV"),
+            hint="Set NODE_ENV=production in the environment's Dockerfile, and do not change it in start-app.sh.",
+        )
+    return passed(check, "the serving process is set up for the platform")
+
+
+def private(context: Context) -> Check:
+    """`.env` and the server's own source cannot be downloaded."""
+    check = "environment.private"
+    if context.down or not context.private:
+        return skipped(check, context.down)
+    for answer in context.private:
+        secret = context.full_token is not None and _holds(answer.body, marks_of(context.full_token.reveal()))
+        if answer.status == 200 and (secret or re.search(rb"(?m)^\s*(?:export )?DATAROBOT_\w+=", answer.body)):
+            shown = f"./{_below(context, answer)}"
+            if "%" in shown:
+                # Nothing says whether the platform's proxies let such a path through (platform-contract 6.15).
+                return warned(
+                    check,
+                    "A path that leads out of the served folder is answered with .env and the token in it",
+                    f"GET {shown} is answered with 200 and the file, if the proxy before the app lets it through.",
+                    evidence=[shown],
+                    hint="Join and normalise the path (path.resolve), and answer 404 unless it is in the folder.",
+                )
+            return failed(
+                check,
+                "The server hands out .env, with the token in it, to every visitor",
+                f"GET {shown} is answered with 200 and the file.",
+                evidence=[shown],
+                hint="Serve only the folder with the built files (dist), never the app's own folder.",
+            )
+    texts = {path: context.text_of(path).encode() for path in server_files(context)}
+    shown_files = [
+        path for answer in context.private if answer.status == 200
+        for path, text in texts.items() if _below(context, answer) == path and answer.body == text
+    ]  # fmt: skip
+    if shown_files:
+        return warned(
+            check,
+            f"The server hands out its own source: {', '.join(shown_files)}",
+            "Whoever may open the app can read how it works, and every file beside it.",
+            evidence=[f"./{path}" for path in shown_files],
             hint="Serve only the folder with the built files (dist), never the app's own folder.",
         )
-    return passed(check, ".env cannot be downloaded")
+    return passed(check, ".env and the server's source cannot be downloaded")
+
+
+def server_files(context: Sources) -> list[str]:
+    """The files that start the app: its hooks, and the script that start-app.sh names."""
+    named = re.findall(r"[\w./-]+\.(?:ts|tsx|js|mjs|cjs|mts)\b", _without_comments(context.text_of(START)))
+    paths = set(context.paths)
+    found = [path for path in (START, "build-app.sh", *(name.removeprefix("./") for name in named)) if path in paths]
+    return list(dict.fromkeys(found))
+
+
+def private_paths(context: Sources) -> list[str]:
+    """What is asked for below the prefix and should not be had; dots are also written as servers may decode them."""
+    return [".env", "..%2f.env", "..%2f..%2f.env", *server_files(context)]
+
+
+def _below(context: Context, answer: Response) -> str:
+    return answer.url.partition(context.prefix)[2]

@@ -22,6 +22,8 @@ SAME = {
 # What is only the consequence of something else that failed, and of what.
 CAUSES = ("front.page", "front.prefix", "front.assets", "crawl.hosts", "browser.prefix", "browser.requests")
 FOLLOWS = {
+    "environment.settings": ("environment.token",),
+    "lifecycle.replica": ("start.probe",),
     "browser.page": (*CAUSES, "browser.blocked", "browser.hosts"),
     "browser.errors": (*CAUSES, "browser.blocked", "browser.hosts", "browser.sockets", "browser.page"),
 }

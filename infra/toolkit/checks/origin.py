@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from toolkit.checks.context import App, Context
-from toolkit.crawl import Finding
+from toolkit.crawl import PLATFORM_ORIGIN, Finding
 
 _TEXT: tuple[str, ...] = (
     ".html",
@@ -49,7 +49,7 @@ def places(context: Context, finding: Finding) -> list[str]:
 def _needles(finding: Finding) -> list[str]:
     """How the literal may be written: quoted, or as the beginning of something quoted."""
     texts = [finding.literal.strip("`\"'")]
-    if finding.known and finding.known not in texts and "://datarobot.invalid" not in finding.known:
+    if finding.known and finding.known not in texts and PLATFORM_ORIGIN not in finding.known:
         texts.append(finding.known)
     needles = []
     for text in texts:

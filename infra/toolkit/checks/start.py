@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from toolkit.checks import names, source
 from toolkit.checks.context import PORT, Context
-from toolkit.container import ContainerState, Listener
+from toolkit.container import ContainerState
+from toolkit.processes import Listener
 from toolkit.report import Check, failed, passed, skipped
 
 _SIGNALS = {129: "SIGHUP", 130: "SIGINT", 131: "SIGQUIT", 132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE"}
@@ -22,6 +24,11 @@ BASHISM = (
     "/bin/sh is dash there: `. ./.env` instead of source or `. .env`, `[ ]` instead of `[[ ]]`, no arrays. "
     "Or begin with #!/bin/bash."
 )
+_ERROR = re.compile(r"\berror\b|\w+Error\b|not found|\bpanic\b|\bfatal\b", re.IGNORECASE)
+_SAYS_WHY = re.compile(r"(?:(?i:\w*error|fatal|panic)|E[A-Z]{4,})\b.{0,40}:")
+_FRAME = re.compile(r"\s*\d+ \||\s*at \S|\s*\^+\s*$|Bun v\d")  # of the source, or of the stack
+_READ = re.compile(r"^\s*(?:if\s+|while\s+|!\s*)*read\s+[-\w]")
+_AMPERSAND = re.compile(r"^\s*[^#\s].*[^&>|]&(?:\s|$)|^\s*(?:nohup|setsid)\s")
 _ANY = ("0.0.0.0", "::")
 _LOG_LINES = 12
 
@@ -33,8 +40,8 @@ def listens(context: Context) -> Check:
         return passed("start.listens", f"answers on port {PORT}", f"{waited.seconds:.1f} s after its start")
     if not waited.state.running:
         return _exited(context)
-    right = [listener for listener in waited.listeners if listener.port == PORT and listener.address in _ANY]
-    if right or (waited.accepted and not waited.listeners):
+    right = [listener for listener in waited.inside.listeners if listener.port == PORT and listener.address in _ANY]
+    if right or (waited.accepted and not waited.inside.listeners):
         return failed(
             "start.listens",
             f"The app accepts connections on port {PORT} but does not answer",
@@ -42,14 +49,47 @@ def listens(context: Context) -> Check:
             evidence=[*map(_shown, right), *context.logs[-_LOG_LINES:]],
             hint="Look for a handler that never finishes, or for work that blocks the server at start.",
         )
-    if waited.listeners:
+    if waited.inside.listeners:
         return _elsewhere(context)
+    title, hint = "The app does not listen on any port", "Long work (install, build) belongs into build-app.sh."
+    if repeated := _repeated(context.logs):
+        title, hint = f"The app starts over and over: {repeated}", "Correct what the last lines of its log say."
+    elif script := _reading(context):
+        return _waits_for_input(script, context)
     return failed(
         "start.listens",
-        "The app does not listen on any port",
+        title,
         f"Expected 0.0.0.0:{PORT}; its processes run, but no TCP port is open after {waited.seconds:.0f} s.",
-        evidence=context.logs[-_LOG_LINES:],
-        hint="Does start-app.sh start the server? Long work (install, build) belongs into build-app.sh.",
+        evidence=[
+            *(f"process {one.pid}: {one.command[:100]}" for one in waited.inside.processes),
+            *context.logs[-_LOG_LINES:],
+        ],
+        hint=f"Does start-app.sh start the server? {hint}",
+    )
+
+
+def _repeated(logs: tuple[str, ...]) -> str:
+    """The error that a loop around the server brings again and again."""
+    errors = Counter(line.strip() for line in logs if _ERROR.search(line) and not _FRAME.match(line))
+    line, times = errors.most_common(1)[0] if errors else ("", 0)
+    return line[:160] if times > 2 else ""
+
+
+def _reading(context: Context) -> str:
+    """`start-app.sh:line` where the hook reads from its standard input; nothing when it does not."""
+    for number, line in enumerate(context.text_of(source.START).split("\n"), 1):
+        if _READ.search(line):
+            return f"{source.START}:{number}"
+    return ""
+
+
+def _waits_for_input(place: str, context: Context) -> Check:
+    return failed(
+        "start.listens",
+        "start-app.sh waits for input, and nobody is there to give it",
+        "The platform starts it without a terminal: whatever it reads is at its end at once.",
+        evidence=[place, *context.logs[-_LOG_LINES:]],
+        hint="Take the answer from an environment variable, with a default.",
     )
 
 
@@ -66,7 +106,7 @@ def _exited(context: Context) -> Check:
             evidence=[f"{source.START}:1", *context.logs[-3:]],
             hint="Use #!/bin/sh, or install the interpreter in the environment's Dockerfile.",
         )
-    shown = _last(context.logs)
+    shown = last(context.logs)
     if state.oom_killed:
         return failed(
             "start.listens",
@@ -76,8 +116,12 @@ def _exited(context: Context) -> Check:
             hint="Choose a larger bundle with APP_BUNDLE, or let the app need less memory.",
         )
     hint = "Correct what the last lines of its log say."
+    if state.exit_code <= 1 and (place := _reading(context)) and not _ERROR.search("\n".join(context.logs)):
+        return _waits_for_input(place, context)
     if state.exit_code == 0:
-        hint = "The last lines of its log are above; start-app.sh must end with `exec` of the server."
+        hint = "start-app.sh must end with `exec` of the server, and the server must go on running."
+        if place := _background(context):
+            return _ended_before_it("start.listens", place, context)
     if otherwise := names.named_otherwise(context.logs, context.paths):
         wanted, path = otherwise
         shown = f"it asks for {wanted}, but the file is called {path}"
@@ -93,13 +137,30 @@ def _exited(context: Context) -> Check:
     )
 
 
+def _ended_before_it(check: str, place: str, context: Context) -> Check:
+    return failed(
+        check,
+        "start-app.sh ends while the server runs in the background, and the container ends with it",
+        "The platform's container lives as long as start-app.sh does.",
+        evidence=[place, *context.logs[-_LOG_LINES:]],
+        hint="End start-app.sh with `exec` of the server, without &.",
+    )
+
+
+def _background(context: Context) -> str:
+    """`start-app.sh:line` of the last command that is put into the background; nothing when there is none."""
+    lines = context.text_of(source.START).split("\n")
+    found = [number for number, line in enumerate(lines, 1) if _AMPERSAND.search(line)]
+    return f"{source.START}:{found[-1]}" if found else ""
+
+
 def bashism(lines: Iterable[str]) -> bool:
     """Whether a shell complains of what only bash understands: /bin/sh of the image is dash."""
     return any(_BASHISM.search(line) for line in lines)
 
 
 def _elsewhere(context: Context) -> Check:
-    listeners = context.waited.listeners
+    listeners = context.waited.inside.listeners
     same_port = [listener for listener in listeners if listener.port == PORT]
     shown = same_port or list(listeners)
     found = ", ".join(f"{listener.address}:{listener.port}" for listener in shown[:3])
@@ -131,10 +192,10 @@ def how(state: ContainerState) -> str:
     return f"with code {state.exit_code}{meanings.get(state.exit_code, '')}"
 
 
-def _last(logs: tuple[str, ...]) -> str:
-    """The line of the log that most likely says why: the last one that speaks of an error, else the last one."""
-    lines = [line.strip() for line in logs if line.strip()]
-    errors = [line for line in lines if "error" in line.lower() or "not found" in line.lower()]
+def last(logs: tuple[str, ...]) -> str:
+    """The line of the log that most likely says why: the last one that is an error, or speaks of one, else the last."""
+    lines = [line.strip() for line in logs if line.strip() and not _FRAME.match(line)]
+    errors = [line for line in lines if _SAYS_WHY.match(line)] or [line for line in lines if _ERROR.search(line)]
     return (errors or lines or [""])[-1][:160]
 
 
@@ -161,10 +222,12 @@ def stable(context: Context) -> Check:
         return skipped("start.stable", context.down or "not looked at")
     if context.state.running:
         return passed("start.stable", "still running after the first requests")
+    if context.state.exit_code == 0 and (place := _background(context)):
+        return _ended_before_it("start.stable", place, context)
     cause = "ran out of memory" if context.state.oom_killed else f"exited {how(context.state)}"
     return failed(
         "start.stable",
-        f"The app {cause} while it was being used" + (f": {_last(context.logs)}" if context.logs else ""),
+        f"The app {cause} while it was being used" + (f": {last(context.logs)}" if context.logs else ""),
         evidence=context.logs[-_LOG_LINES:],
         hint="Look at the last lines of its log: a request ends the process.",
     )
