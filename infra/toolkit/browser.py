@@ -47,6 +47,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CALLS = frozenset({"fetch", "xhr", "ping", "eventsource"})
 _LOADING = frozenset({"document", "script", "stylesheet", "font", "image"})
 _NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
+_MOST_BODIES, _LARGEST_BODY = 200, 2**20
 _LOOKS = 4  # at most, when each of them was disturbed
 _QUIET = 0.06  # seconds without any event of the network
 _LONGEST_CALL = 0.6  # seconds that a call of the app is waited for: a platform that is not there never answers
@@ -169,6 +170,9 @@ class BrowserResult:
     dialogs: tuple[str, ...] = ()
     complete: bool = True
     screenshot: bytes | None = field(default=None, repr=False)
+    bodies: Mapping[str, bytes] = field(
+        default_factory=dict, repr=False
+    )  # answers to scripts, by path below the prefix
     seconds: float = 0.0
 
     @property
@@ -270,6 +274,7 @@ class _Look:
         self._version = ""
         self._complete = True
         self._start_body = b""
+        self._bodies: dict[str, bytes] = {}
         self._screenshot: bytes | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -295,6 +300,7 @@ class _Look:
             tuple(self._dialogs),
             self._complete,
             self._screenshot,
+            {url.removeprefix(self._origin + self._prefix): body for url, body in self._bodies.items()},
             seconds,
         )
 
@@ -410,12 +416,14 @@ class _Look:
             return
         asked["status"] = response.status
         asked["content_type"] = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if asked["kind"] in ("fetch", "xhr") and asked["content_type"] == "text/html" and asked["where"] == "inside":
-            self._later(self._compare(response, asked))
+        if asked["kind"] in ("fetch", "xhr") and asked["where"] == "inside" and len(self._bodies) < _MOST_BODIES:
+            self._later(self._keep(response, asked))
 
-    async def _compare(self, response: Response, asked: dict[str, Any]) -> None:
+    async def _keep(self, response: Response, asked: dict[str, Any]) -> None:
         body = await response.body()
-        asked["like_page"] = bool(body) and body == self._start_body and response.url.split("?")[0] != self._url
+        if asked["content_type"] == "text/html":
+            asked["like_page"] = bool(body) and body == self._start_body and response.url.split("?")[0] != self._url
+        self._bodies[response.url] = body[:_LARGEST_BODY]
 
     def _on_finished(self, request: Request) -> None:
         self._last_event = time.monotonic()

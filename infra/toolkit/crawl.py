@@ -6,7 +6,6 @@ Nothing leaves the app's prefix and nothing goes to another host: what would is 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections import deque
@@ -14,22 +13,20 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
 from ipaddress import ip_address
-from types import TracebackType
-from typing import Protocol
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
-import urllib3
-from requests.utils import parse_header_links
-
+from toolkit.fetch import MEGABYTE, Fetch, Response
+from toolkit.judging import HTML_TYPES, Problem, header_references, misread, textual, unfit
 from toolkit.references.css import css_references
 from toolkit.references.html import html_document
 from toolkit.references.javascript import script_references
 from toolkit.references.manifest import manifest_references
 from toolkit.references.model import JAVASCRIPT_TYPES, ImportMap, Kind, Reference, integrity_matches
 
-MEGABYTE = 1024 * 1024
+MAX_PARSED = 8 * MEGABYTE
+MOST_MAPS = 100
+_MAP = re.compile(rb"[#@] ?sourceMappingURL=(\S+)")
 PUBLIC_HOST = "datarobot.invalid"  # what visitors have in their address bar, so to say; no such host can exist
 PLATFORM_ORIGIN = f"https://{PUBLIC_HOST}"  # the platform speaks https only
 # Paths of DataRobot itself that browser code of an app may use on purpose: same origin (platform-contract 4).
@@ -37,157 +34,6 @@ PLATFORM_PATHS = ("/account/", "/api/v2/", "/api-gw/", "/usecases/", "/projects/
 _NEVER_FOLLOW = re.compile(
     r"(?:log|sign)[-_]?(?:out|off)|/(?:delete|remove|destroy|unsubscribe|shutdown)\b", re.IGNORECASE
 )
-
-
-@dataclass(frozen=True)
-class Response:
-    """The answer to one GET, redirects not followed. `error` is set when there was none, or when it broke off."""
-
-    url: str
-    status: int
-    headers: Mapping[str, str]  # names in lower case
-    body: bytes
-    error: str = ""
-    seconds: float = 0.0
-
-    @property
-    def content_type(self) -> str:
-        """The MIME type without parameters, in lower case."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-    def text(self) -> str:
-        """The body as text, in the charset of the header or UTF-8."""
-        match = re.search(r"charset=[\"']?([\w.:-]+)", self.headers.get("content-type", ""), re.IGNORECASE)
-        try:
-            return self.body.decode(match[1] if match else "utf-8", "replace")
-        except LookupError:
-            return self.body.decode("utf-8", "replace")
-
-
-class Fetch(Protocol):
-    """GET an absolute URL; never raises for what the server does."""
-
-    def __call__(self, url: str) -> Response:
-        """Ask for `url`."""
-        ...
-
-
-class HttpFetch:
-    """A `Fetch` over keep-alive connections, safe for threads; a context manager.
-
-    `headers` go with every request, so give it only URLs that may see them. With `through` (host, port), all of them
-    are asked there in plain HTTP, as a proxy that ends TLS passes them on.
-    """
-
-    def __init__(
-        self,
-        headers: Mapping[str, str] | None = None,
-        *,
-        timeout: float = 10.0,
-        max_bytes: int = 20 * MEGABYTE,
-        connections: int = 8,
-        proxy: str = "",
-        ca_bundle: str | None = None,
-        through: tuple[str, int] | None = None,
-    ) -> None:
-        self._through = through
-        self._headers = {"accept-encoding": "gzip, deflate, br", "user-agent": "bun-to-datarobot", **(headers or {})}
-        self._timeout = timeout
-        self._max_bytes = max_bytes
-        manager: type[urllib3.PoolManager] | partial[urllib3.ProxyManager] = urllib3.PoolManager
-        if proxy:
-            manager = partial(urllib3.ProxyManager, proxy)
-        self._pool = manager(maxsize=connections, block=True, retries=False, ca_certs=ca_bundle)
-
-    def __call__(self, url: str) -> Response:
-        """Ask for `url`; problems of the connection are in `error`."""
-        started = time.monotonic()
-        status, headers, body, error = 0, dict[str, str](), b"", ""
-        try:
-            asked, own = self._passed_on(url)
-            answer = self._pool.request(
-                "GET",
-                asked,
-                headers={**self._headers, **own},
-                redirect=False,
-                preload_content=False,
-                timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
-            )
-            status = answer.status
-            headers = {name.lower(): value for name, value in answer.headers.items()}
-            try:
-                body, error = self._read(answer, started)
-                if error:
-                    answer.close()
-            finally:
-                answer.release_conn()
-        except urllib3.exceptions.HTTPError as problem:
-            error = _reason(problem, self._timeout)
-        except (OSError, ValueError) as problem:
-            error = str(problem) or type(problem).__name__
-        return Response(url, status, headers, body, error, time.monotonic() - started)
-
-    def _passed_on(self, url: str) -> tuple[str, dict[str, str]]:
-        """Where `url` is really asked, and what tells the one who answers which URL was meant."""
-        if self._through is None:
-            return url, {}
-        parts = urlsplit(url)
-        host, port = self._through
-        there = urlunsplit(("http", f"{host}:{port}", parts.path, parts.query, ""))
-        return there, {"host": parts.netloc, "x-forwarded-proto": parts.scheme}
-
-    def _read(self, answer: urllib3.BaseHTTPResponse, started: float) -> tuple[bytes, str]:
-        chunks: list[bytes] = []
-        size = 0
-        for chunk in answer.stream(64 * 1024, decode_content=True):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > self._max_bytes:
-                return b"".join(chunks), f"larger than {self._max_bytes // MEGABYTE} MB, not read to its end"
-            if time.monotonic() - started > 3 * self._timeout:
-                return b"".join(chunks), f"still sending after {3 * self._timeout:.0f} s"
-        return b"".join(chunks), ""
-
-    def __enter__(self) -> HttpFetch:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pool.clear()
-
-
-def _reason(problem: urllib3.exceptions.HTTPError, timeout: float) -> str:
-    if isinstance(problem, urllib3.exceptions.NewConnectionError):
-        return "connection refused"
-    if isinstance(problem, urllib3.exceptions.TimeoutError):
-        return f"no answer within {timeout:g} s"
-    if isinstance(problem, urllib3.exceptions.DecodeError):
-        return "the body does not match its Content-Encoding"
-    if isinstance(problem, urllib3.exceptions.IncompleteRead):
-        return "the body ends before its announced length"
-    if isinstance(problem, urllib3.exceptions.ProtocolError):
-        text = str(problem)
-        return "the body ends before its announced length" if "IncompleteRead" in text else "the connection was closed"
-    return str(problem)
-
-
-class Problem(StrEnum):
-    """What can be wrong with a URL."""
-
-    OUTSIDE = "outside"  # leaves the prefix: goes to DataRobot, not to the app
-    PLATFORM = "platform"  # leaves the prefix for a path that DataRobot itself serves
-    LOOPBACK = "loopback"  # names the visitor's own machine
-    INSECURE = "insecure"  # http: or ws: on an https page
-    MISSING = "missing"  # an error status
-    FALLBACK = "fallback"  # HTML where something else was asked for
-    TYPE = "type"  # a content type that browsers refuse
-    BROKEN = "broken"  # no answer, or a damaged one
-    REDIRECT = "redirect"  # loops, or leaves the prefix
-    SPECIFIER = "specifier"  # an import that browsers cannot resolve
-    INTEGRITY = "integrity"
-    DEAD_LINK = "dead-link"
-    LIMIT = "limit"
 
 
 class Place(StrEnum):
@@ -260,6 +106,12 @@ class Limits:
     second_look: int = 60
 
 
+_IGNORED = re.compile(r"#|(?:data|blob|javascript|mailto|tel|sms|about|node|bun|file|chrome|vscode):", re.IGNORECASE)
+# Browsers upgrade these to https by themselves, or a click may go anywhere.
+_UPGRADED = frozenset({Kind.IMAGE, Kind.MEDIA, Kind.PAGE, Kind.LINK, Kind.HINT})
+_CHANGING = HTML_TYPES | {"application/json", "text/plain", "text/event-stream"}
+
+
 @dataclass(frozen=True)
 class _Task:
     url: str
@@ -328,6 +180,7 @@ class _Crawl:
                     self._stop(f"The crawl stopped after {seconds:.0f} s; {waiting} URLs were not judged.")
                     break
                 self._answered(task, got)
+            self._read_maps()
             served = self._served()
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -356,7 +209,7 @@ class _Crawl:
     def _get(self, url: str) -> _Got:
         response = self._fetch(url)
         digest = hashlib.sha256(response.body).hexdigest()
-        kept = response if _textual(response.content_type) else replace(response, body=response.body[:4096])
+        kept = response if textual(response.content_type) else replace(response, body=response.body[:4096])
         return _Got(kept, digest, len(response.body))
 
     def _stop(self, message: str) -> None:
@@ -382,7 +235,7 @@ class _Crawl:
                 got.sha256,
             )
             self._headers[url] = response.headers
-            if _textual(response.content_type):
+            if textual(response.content_type):
                 self._bodies[url] = response.body
         if response.error:
             self._blame(Problem.BROKEN, task, f"{self._shown(url)}: {response.error}")
@@ -398,6 +251,9 @@ class _Crawl:
             message = f"{self._shown(url)} does not match its integrity attribute, so browsers refuse it"
             self._blame(Problem.INTEGRITY, task, message)
         else:
+            if wrong := misread(response):
+                literal = task.reference.literal if task.reference else "./"
+                self._find(Problem.ENCODING, literal, f"{self._shown(url)} {wrong}", task.named_by, task.kind, url)
             self._read(task, response)
 
     def _redirected(self, task: _Task, response: Response) -> None:
@@ -604,6 +460,18 @@ class _Crawl:
         elif named not in before.named_by and len(before.named_by) < 5:
             self._findings[key] = replace(before, named_by=(*before.named_by, named))
 
+    def _read_maps(self) -> None:
+        """Get the source maps that the texts name: nobody misses one that is not there, but it may say too much."""
+        wanted: dict[str, None] = {}
+        for url, body in self._bodies.items():
+            for found in _MAP.findall(body[-4096:]):
+                target = self._absolute(url, found.decode("utf-8", "replace"))
+                if target not in self._asked and self._place(target) is Place.INSIDE and len(wanted) < MOST_MAPS:
+                    wanted.setdefault(target)
+        for response in self._pool.map(self._fetch, wanted):
+            if response.status == 200 and not response.error:
+                self._bodies[response.url] = response.body
+
     # what verify compares
 
     def _served(self) -> dict[str, str]:
@@ -619,107 +487,7 @@ class _Crawl:
         return {a.path: a.sha256 for a in fixed if again.get(a.url, a.sha256) == a.sha256}
 
 
-# --- Judging one answer -----------------------------------------------------------------------------------------------
-
-HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
-MAX_PARSED = 8 * MEGABYTE
-_CHANGING = HTML_TYPES | {"application/json", "text/plain", "text/event-stream"}
-_IGNORED = re.compile(r"#|(?:data|blob|javascript|mailto|tel|sms|about|node|bun|file|chrome|vscode):", re.IGNORECASE)
-# Browsers upgrade these to https by themselves, or a click may go anywhere.
-_UPGRADED = frozenset({Kind.IMAGE, Kind.MEDIA, Kind.PAGE, Kind.LINK, Kind.HINT})
-_GZIP = b"\x1f\x8b"
-_READ_AS_TEXT = frozenset(
-    {Kind.PAGE, Kind.FRAME, Kind.STYLESHEET, Kind.SCRIPT, Kind.MODULE, Kind.WORKER, Kind.SERVICE_WORKER, Kind.MANIFEST}
-)
-_NOUNS = {
-    Kind.STYLESHEET: "a style sheet",
-    Kind.SCRIPT: "a script",
-    Kind.MODULE: "a module script",
-    Kind.JSON_MODULE: "a JSON module",
-    Kind.WORKER: "a worker script",
-    Kind.SERVICE_WORKER: "a service worker",
-    Kind.IMAGE: "an image",
-    Kind.FONT: "a font",
-    Kind.MEDIA: "a media file",
-    Kind.MANIFEST: "a web manifest",
-    Kind.WASM: "a WebAssembly module",
-    Kind.ASSET: "an asset",
-    Kind.DATA_FILE: "a data file",
-}
-
-
-_LINKED = {"style": Kind.STYLESHEET, "script": Kind.SCRIPT, "font": Kind.FONT, "image": Kind.IMAGE, "fetch": Kind.CALL}
-
-
-def header_references(value: str) -> list[Reference]:
-    """Give what a `Link` header makes a browser load."""
-    found = []
-    for link in parse_header_links(value) if value.strip() else ():
-        relations = str(link.get("rel", "")).lower().split()
-        kind = {"stylesheet": Kind.STYLESHEET, "modulepreload": Kind.MODULE, "icon": Kind.IMAGE}.get("".join(relations))
-        if relations == ["preload"]:
-            kind = _LINKED.get(str(link.get("as", "")).lower(), Kind.ASSET)
-        if kind is not None:
-            found.append(Reference(link["url"], kind, 1, f"Link header (rel={relations[0]})"))
-    return found
-
-
-def unfit(kind: Kind, response: Response, *, first: bool = False) -> tuple[Problem, str] | None:
-    """Say why a browser would not use this successful answer for `kind`; None when it would."""
-    mime = response.content_type
-    if kind in _READ_AS_TEXT and response.body.startswith(_GZIP):
-        return Problem.BROKEN, "is compressed, but has no Content-Encoding: gzip: browsers take it for damaged"
-    if kind in (Kind.PAGE, Kind.FRAME):
-        if first and mime not in HTML_TYPES and not _is_json(response):
-            return (
-                Problem.TYPE,
-                f"answers {mime or 'no content type'}, not text/html: browsers show it as text or save it",
-            )
-        return None
-    asks_for_html = re.search(r"\.html?$", urlsplit(response.url).path, re.IGNORECASE)
-    if (mime in HTML_TYPES or (not mime and _looks_like_html(response.body))) and not asks_for_html:
-        return Problem.FALLBACK, f"answers an HTML page where {_NOUNS[kind]} is expected: the file is missing"
-    javascript = mime in JAVASCRIPT_TYPES
-    nosniff = response.headers.get("x-content-type-options", "").strip().lower() == "nosniff"
-    shown = mime or "no content type"
-    if kind is Kind.STYLESHEET and mime != "text/css":
-        return Problem.TYPE, f"is {shown}, but browsers only take text/css as a style sheet"
-    if kind in (Kind.MODULE, Kind.SERVICE_WORKER) and not javascript and not _special_module(response):
-        return Problem.TYPE, f"is {shown}, but browsers only take text/javascript as {_NOUNS[kind]}"
-    if kind in (Kind.SCRIPT, Kind.WORKER):
-        refused = mime.startswith(("image/", "audio/", "video/")) or mime == "text/csv"
-        if refused or (nosniff and not javascript):
-            return Problem.TYPE, f"is {shown}, which browsers refuse as {_NOUNS[kind]}"
-    if kind is Kind.JSON_MODULE and not (mime.endswith("+json") or mime in ("application/json", "text/json")):
-        return Problem.TYPE, f"is {shown}, but browsers only take application/json as a JSON module"
-    if kind is Kind.WASM and mime != "application/wasm":
-        return Problem.TYPE, f"is {shown}, but browsers only compile application/wasm while it arrives"
-    if kind is Kind.IMAGE and mime != "image/svg+xml" and response.body.lstrip()[:5].lower() in (b"<svg ", b"<?xml"):
-        return Problem.TYPE, f"is {shown}, but browsers only draw SVG as image/svg+xml"
-    return None
-
-
-def _is_json(response: Response) -> bool:
-    """Whether this is a JSON document: an app without a page answers one, and browsers show it."""
-    if response.content_type != "application/json" and not response.content_type.endswith("+json"):
-        return False
-    try:
-        json.loads(response.body)
-    except ValueError:
-        return False
-    return True
-
-
-def _special_module(response: Response) -> bool:
-    return response.content_type == "application/wasm"
-
-
-def _looks_like_html(body: bytes) -> bool:
-    return body[:512].lstrip().lower().startswith((b"<!doctype html", b"<html"))
-
-
-def _textual(mime: str) -> bool:
-    return mime.startswith("text/") or mime in JAVASCRIPT_TYPES or mime.endswith(("+xml", "json", "/xml")) or not mime
+# --- Where a literal leads --------------------------------------------------------------------------------------------
 
 
 def _normal(path: str) -> str:

@@ -9,7 +9,8 @@ from types import TracebackType
 
 from toolkit.checks.context import Again
 from toolkit.container import RunningApp
-from toolkit.crawl import PLATFORM_ORIGIN, Answer, HttpFetch
+from toolkit.crawl import PLATFORM_ORIGIN, Answer
+from toolkit.fetch import HttpFetch
 from toolkit.front import Front, Target
 from toolkit.references.model import Kind
 from toolkit.waiting import wait

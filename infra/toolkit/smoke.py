@@ -31,8 +31,9 @@ from toolkit.checks import browser, build, crawl, environment, front, lifecycle,
 from toolkit.checks.context import Again, Context, Sources
 from toolkit.checks.merge import merge
 from toolkit.container import ContainerFailed, ContainerState, RunningApp, RunSpec, StopResult
-from toolkit.crawl import PLATFORM_ORIGIN, PUBLIC_HOST, CrawlResult, HttpFetch, Limits
+from toolkit.crawl import PLATFORM_ORIGIN, PUBLIC_HOST, CrawlResult, Limits
 from toolkit.crawl import crawl as follow
+from toolkit.fetch import HttpFetch
 from toolkit.image import BUILD_OWNER, AppImage, BuildFailed
 from toolkit.processes import Inside
 from toolkit.report import Check, Moment, SmokeReport
@@ -286,6 +287,7 @@ class _Smoke:
         self._ask(context, front.prefix)
         self._ask(context, front.assets, crawled)
         self._ask(context, crawl.links)
+        self._ask(context, crawl.encoding)
         self._ask(context, crawl.hosts)
         self._ask(context, crawl.complete)
         if self._options.browser is not None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urljoin, urlsplit
 
-from toolkit.crawl import Fetch, HttpFetch, Response
 from toolkit.errors import PermissionDenied, VerificationFailed
+from toolkit.fetch import Fetch, HttpFetch, Response
 from toolkit.settings import Secret
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0

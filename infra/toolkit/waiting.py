@@ -7,7 +7,7 @@ from typing import Protocol
 
 from toolkit.checks.context import PORT, Waited
 from toolkit.container import ContainerState
-from toolkit.crawl import HttpFetch, Response
+from toolkit.fetch import HttpFetch, Response
 from toolkit.processes import UNSEEN, Inside
 
 PROBE_AGENT = "kube-probe/1.30"

@@ -359,3 +359,8 @@ def test_a_browser_that_does_not_start_is_no_error_of_the_app(tmp_path: Path) ->
     found = judged(tmp_path, seen)
     assert list(found) == ["browser.explored"]
     assert found["browser.explored"].status == "warn"
+
+
+def test_what_scripts_are_answered_is_kept_for_a_search() -> None:
+    seen = look({"app.js": "await (await fetch('./api/config')).json()", "api/config": '{"token": "x"}'})
+    assert seen.bodies == {"api/config": b'{"token": "x"}'}

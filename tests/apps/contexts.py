@@ -10,7 +10,9 @@ from typing import Any
 from tests.apps.bun_apps import BASE
 from toolkit.checks.context import Context, Waited
 from toolkit.container import ContainerState, StopResult
-from toolkit.crawl import CrawlResult, Finding, Problem, Response
+from toolkit.crawl import CrawlResult, Finding
+from toolkit.fetch import Response
+from toolkit.judging import Problem
 from toolkit.processes import Inside, Listener, Process
 from toolkit.references.model import Kind
 from toolkit.settings import Secret

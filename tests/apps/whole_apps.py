@@ -306,6 +306,78 @@ PLAIN = (
         {},
         {"environment.settings": "DATAROBOT_ENDPOINT is empty"},
     ),
+    _app(
+        "token_in_a_source_map",
+        {
+            "start-app.sh": START.replace(
+                "exec",
+                'mkdir -p dist\ncp a.js page.html dist\nprintf \'{"sourcesContent":["%s"]}\' "$DATAROBOT_API_TOKEN" > dist/a.js.map\nexec',
+            ),
+            "a.js": "console.log(1);\n//# sourceMappingURL=a.js.map\n",
+            "page.html": "<!doctype html><p>x</p><script src=a.js></script>",
+            "server.ts": _server(_DIST.replace("/index.html", "/page.html")),
+        },
+        {"environment.leaks": "in what it serves"},
+    ),
+    _app(
+        "no_word_of_its_encoding",
+        {
+            "server.ts": _server(
+                'if (path === "/") return new Response("<!doctype html><p>Grüße", { headers: { "content-type": "text/html" } });'
+            )
+        },
+        {},
+        {"crawl.encoding": "says nothing of its encoding"},
+    ),
+    _app(
+        "worker_beside_the_server",
+        {
+            "start-app.sh": START.replace("exec", "bun worker.ts &\nexec"),
+            "worker.ts": "setInterval(() => {}, 1000);\n",
+            "server.ts": _server(_page("<p>x")),
+        },
+    ),
+    _app(
+        "signal_passed_on_by_a_trap",
+        {
+            "start-app.sh": START.replace(
+                "exec bun server.ts", "bun server.ts &\npid=$!\ntrap 'kill -TERM $pid' TERM\nwait $pid\nwait $pid"
+            ),
+            "server.ts": _server(_page("<p>x")),
+        },
+    ),
+    _app(
+        "folder_without_its_slash",
+        {
+            "dist/index.html": "<!doctype html><a href=docs>docs</a>",
+            "dist/docs/index.html": "<!doctype html><link rel=stylesheet href=style.css><p>d",
+            "dist/docs/style.css": "p {}",
+            "server.ts": _server(
+                'const name = path === "/docs" ? "/docs/index.html" : path === "/" ? "/index.html" : path; const file = Bun.file("dist" + name); if (await file.exists()) return new Response(file);'
+            ),
+        },
+        {"front.assets": "./style.css answers 404"},
+    ),
+    _app(
+        "prefix_twice",
+        {
+            "server.ts": _server(
+                _sends("/a.css", "text/css", '"p{}"')
+                + 'if (path === "/") return new Response(`<!doctype html><link rel=stylesheet href="${(request.headers.get("x-forwarded-prefix") ?? "").slice(1)}/a.css"><p>hi`, '
+                + HTML
+                + ");"
+            )
+        },
+        {"front.assets": "/a.css answers 404"},
+    ),
+    _app(
+        "development_server",
+        {
+            "page.html": "<!doctype html><h1>x</h1>",
+            "server.ts": 'import page from "./page.html";\nprocess.on("SIGTERM", () => process.exit(0));\nBun.serve({ port: 8080, hostname: "0.0.0.0", development: true, routes: { "/": page } });\n',
+        },
+        {"front.page": "./ answers 403"},
+    ),
 )
 
 SEEN = (
@@ -398,5 +470,36 @@ SEEN = (
             )
         },
         {"browser.requests": "./inner"},
+    ),
+    _app(
+        "b_token_for_scripts",
+        {
+            "server.ts": _server(
+                'if (path === "/api/config") return Response.json({ token: process.env.DATAROBOT_API_TOKEN });'
+                + _page('<p>x</p><script>fetch("./api/config").then((r) => r.json())</script>')
+            )
+        },
+        {"environment.leaks": "in what it serves"},
+    ),
+    _app(
+        "b_posts_relative",
+        {
+            "server.ts": _server(
+                'if (path === "/graphql" && request.method === "POST") return Response.json({ ok: 1 });'
+                + _page(
+                    '<p id=o>x</p><script>fetch("graphql", { method: "POST", body: "{}" }).then((r) => r.json()).then((j) => { o.textContent = j.ok })</script>'
+                )
+            )
+        },
+    ),
+    _app(
+        "b_public_path_of_webpack",
+        {
+            "dist/index.html": '<!doctype html><script defer src="./main.js"></script><p>x<button onclick="load()">More</button>',
+            "dist/main.js": 'const r = { p: "/", u: (e) => e + ".chunk.js" };\nwindow.load = () => { const s = document.createElement("script"); s.src = r.p + r.u("123"); document.head.append(s); };\n',
+            "dist/123.chunk.js": "document.title = 1;\n",
+            "server.ts": _server(_DIST),
+        },
+        {"browser.prefix": "GET /123.chunk.js"},
     ),
 )

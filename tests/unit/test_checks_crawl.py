@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.apps.contexts import context, crawled, finding
 from toolkit.checks import crawl
-from toolkit.crawl import Problem
+from toolkit.judging import Problem
 from toolkit.references.model import Kind
 
 
@@ -38,3 +38,10 @@ def test_other_hosts_are_listed(tmp_path: Path) -> None:
 def test_a_crawl_that_was_cut_is_told(tmp_path: Path) -> None:
     check = crawl.complete(context(tmp_path, crawled=crawled(finding(Problem.LIMIT, "", "More than 5 URLs"))))
     assert (check.status, check.title) == ("warn", "More than 5 URLs")
+
+
+def test_an_encoding_that_browsers_misread_is_a_warning(tmp_path: Path) -> None:
+    wrong = finding(Problem.ENCODING, "./", "./ says nothing of its encoding, so browsers do not read it as UTF-8")
+    check = crawl.encoding(context(tmp_path, crawled=crawled(wrong)))
+    assert (check.status, check.title.split(":")[0]) == ("warn", wrong.message)
+    assert crawl.encoding(context(tmp_path)).status == "pass"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.apps.contexts import ENDPOINT, FULL, RESTRICTED, START, context, crawled, serving
 from toolkit.checks import environment
-from toolkit.crawl import Response
+from toolkit.fetch import Response
 from toolkit.report import Check
 from toolkit.settings import Secret
 

@@ -8,7 +8,7 @@ import pytest
 from tests.apps.contexts import OK, RUNNING, START, QuietApp, context, crawled, exited, finding
 from toolkit.checks import front
 from toolkit.checks.context import Waited
-from toolkit.crawl import Problem
+from toolkit.judging import Problem
 
 
 def test_a_sound_app_passes(tmp_path: Path) -> None:

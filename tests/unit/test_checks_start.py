@@ -159,3 +159,8 @@ def test_what_another_start_shows(tmp_path: Path) -> None:
     assert "/opt/code/app.lock" in lifecycle.restart(locked).evidence
     assert lifecycle.restart(context(tmp_path, restarted=Again(up))).status == "pass"
     assert lifecycle.restart(context(tmp_path, stopped=None)).status == "skip"
+
+
+def test_a_start_that_takes_long_is_a_warning(tmp_path: Path) -> None:
+    check = start.listens(context(tmp_path, waited=Waited(OK, 70.0, RUNNING)))
+    assert (check.status, check.title) == ("warn", "It takes 70 s until the app answers on port 8080")

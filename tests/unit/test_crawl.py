@@ -8,18 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from toolkit.crawl import (
-    PLATFORM_ORIGIN,
-    PUBLIC_HOST,
-    CrawlResult,
-    HttpFetch,
-    Limits,
-    Problem,
-    Response,
-    crawl,
-    header_references,
-    unfit,
-)
+from toolkit.crawl import PLATFORM_ORIGIN, PUBLIC_HOST, CrawlResult, Limits, crawl
+from toolkit.fetch import HttpFetch, Response
+from toolkit.judging import Problem, header_references, misread, unfit
 from toolkit.references.model import Kind
 
 HOST = "http://127.0.0.1:4000"
@@ -536,3 +527,33 @@ def test_urls_with_the_apps_own_host_have_to_be_https_where_browsers_insist() ->
     crawled = crawl(fetch, start, "/p/")
     assert [finding.problem for finding in crawled.findings] == [Problem.INSECURE, Problem.INSECURE]
     assert set(asked) == {start, f"{start}a.js", f"{start}next"}
+
+
+@pytest.mark.parametrize(
+    ("mime", "body", "words"),
+    [
+        ("text/html", "<title>Grüße</title>", "says nothing of its encoding"),
+        ("text/html", "<meta charset=utf-8><title>Grüße</title>", ""),
+        ("text/html", "\ufeff<title>Grüße</title>", ""),
+        ("text/html; charset=UTF-8", "<title>Grüße</title>", ""),
+        ("text/html", "<title>plain</title>", ""),
+        ("text/javascript", "'Grüße'", ""),  # as the page that loads it
+        ("text/javascript; charset=iso-8859-1", "'Grüße'", "is written in UTF-8, but sent as iso-8859-1"),
+        ("image/svg+xml", "<svg>ü</svg>", ""),
+    ],
+)
+def test_texts_are_sent_in_the_encoding_that_they_are_written_in(mime: str, body: str, words: str) -> None:
+    said = misread(Response("http://host/p/", 200, {"content-type": mime}, body.encode()))
+    assert said.startswith(words) and bool(said) == bool(words)
+
+
+def test_source_maps_are_looked_at_but_not_missed() -> None:
+    site = {
+        "": page("<script src=a.js></script><script src=b.js></script>"),
+        "a.js": "1\n//# sourceMappingURL=a.js.map",
+        "b.js": "1\n//# sourceMappingURL=none.js.map",
+        "a.js.map": '{"sources": []}',
+    }
+    crawled = result(site)
+    assert crawled.bodies["a.js.map"] == b'{"sources": []}'
+    assert crawled.findings == ()

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from toolkit.crawl import Response
 from toolkit.errors import PermissionDenied, VerificationFailed
+from toolkit.fetch import Response
 from toolkit.settings import Secret
 from toolkit.verify import Answered, VerifyResult, require, verify
 

@@ -15,7 +15,8 @@ from toolkit.browser import CALLS, Asked, BrowserResult, Said
 from toolkit.browser import Socket as WebSocket
 from toolkit.checks.context import Context
 from toolkit.checks.origin import places
-from toolkit.crawl import PLATFORM_PATHS, Finding, Problem
+from toolkit.crawl import PLATFORM_PATHS, Finding
+from toolkit.judging import Problem
 from toolkit.references.model import JAVASCRIPT_TYPES, Kind
 from toolkit.report import Check, failed, passed, skipped, warned
 

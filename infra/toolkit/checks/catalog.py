@@ -26,6 +26,7 @@ QUESTIONS = MappingProxyType(
         "front.prefix": "Does every URL stay below the app's prefix?",
         "front.assets": "Does every asset answer as browsers demand?",
         "crawl.links": "Does every link lead somewhere?",
+        "crawl.encoding": "Are texts read in the encoding that they are written in?",
         "crawl.hosts": "Can visitors reach the other hosts that the pages name?",
         "crawl.complete": "Did the crawl come to its end?",
         "browser.page": "Does the page show something in a real browser?",

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from toolkit.browser import BrowserResult
 from toolkit.container import ContainerState, StopResult
-from toolkit.crawl import CrawlResult, Response
+from toolkit.crawl import CrawlResult
+from toolkit.fetch import Response
 from toolkit.processes import UNSEEN, Inside
 from toolkit.settings import Secret
 from toolkit.source import StagedSource

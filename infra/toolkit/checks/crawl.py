@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from toolkit.checks.context import Context
 from toolkit.checks.origin import places
-from toolkit.crawl import Finding, Problem
+from toolkit.crawl import Finding
+from toolkit.judging import Problem
 from toolkit.references.model import Kind
 from toolkit.report import Check, failed, passed, skipped, warned
 
@@ -34,10 +35,9 @@ def hosts(context: Context) -> Check:
     broken = [finding for finding in found if finding.kind not in (Kind.LINK, Kind.PAGE)]
     if broken:
         first = broken[0]
-        more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
         return failed(
             "crawl.hosts",
-            first.message[:1].upper() + first.message[1:] + more,
+            first.message[:1].upper() + first.message[1:] + _more(broken),
             evidence=[*_named(broken), *(f"{place}  {first.literal}" for place in places(context, first))],
             hint="Use a relative URL (./api/…)." if first.problem is Problem.LOOPBACK else "Use https: or wss:.",
             about=[finding.url for finding in broken if finding.url],
@@ -51,6 +51,24 @@ def hosts(context: Context) -> Check:
 
 def _named(findings: list[Finding]) -> list[str]:
     return [f"{finding.named_by[0]}  {finding.literal}" for finding in findings[:10]]
+
+
+def encoding(context: Context) -> Check:
+    """Texts are sent in the encoding in which they are written (HTML standard, encoding sniffing)."""
+    if context.unseen or context.crawled is None:
+        return skipped("crawl.encoding", context.unseen)
+    if wrong := context.crawled.of(Problem.ENCODING):
+        return warned(
+            "crawl.encoding",
+            f"{wrong[0].message}: letters such as ü or 日 come out wrong" + _more(wrong),
+            evidence=_named(wrong),
+            hint='Send "text/html; charset=utf-8", or write <meta charset="utf-8"> first in <head>.',
+        )
+    return passed("crawl.encoding", "texts are read as they are written")
+
+
+def _more(found: list[Finding]) -> str:
+    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
 def complete(context: Context) -> Check:

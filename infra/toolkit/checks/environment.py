@@ -12,7 +12,7 @@ from urllib.parse import quote
 from dotenv import dotenv_values
 
 from toolkit.checks.context import Context, Sources
-from toolkit.crawl import Response
+from toolkit.fetch import Response
 from toolkit.image import PLACEHOLDER
 from toolkit.report import Check, failed, passed, skipped, warned
 from toolkit.settings import Secret
@@ -143,7 +143,11 @@ def leaks(context: Context) -> Check:
     in_body = [mark for value in tokens for mark in marks_of(value, beginning=_telling_beginning(value))]
     places = [f"log line {n}" for n, line in enumerate(context.logs, 1) if _holds(line.encode(), in_log)]
     logged = len(places)
-    for path, body in context.crawled.bodies.items() if context.crawled else ():
+    bodies = {
+        **(context.browser.bodies if context.browser else {}),
+        **(context.crawled.bodies if context.crawled else {}),
+    }
+    for path, body in bodies.items():
         if line := _line_with(body, [*in_body, BUILD_PLACEHOLDER]):
             places.append(f"./{path}:{line}")
     for path, headers in context.crawled.headers.items() if context.crawled else ():

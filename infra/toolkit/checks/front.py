@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from toolkit.checks import names
 from toolkit.checks.context import Context
 from toolkit.checks.origin import places
-from toolkit.crawl import Answer, Finding, Problem
+from toolkit.crawl import Answer, Finding
+from toolkit.judging import Problem
 from toolkit.report import Check, failed, passed, skipped, warned
 
 _SHOWN = 10
@@ -28,6 +29,11 @@ def page(context: Context) -> Check:
     if first.problem is Problem.MISSING and probed is not None and first.message.endswith(f"answers {probed.status}"):
         return skipped(check, f"it answers {probed.status} as it does to the probe (start.probe)")
     hint = "Answer GET / with the page, and with Content-Type: text/html."
+    if first.message.endswith("answers 403") and probed is not None and probed.status < 400:
+        hint = (
+            "The probe gets its answer: does the server accept local visitors only? Development servers do so; "
+            "run it for production, or let it accept every Host."
+        )
     if first.problem is Problem.REDIRECT:
         hint = _prefix_hint([first])
     return failed(

@@ -84,7 +84,7 @@ def _with_evidence(known: Check, check: Check) -> Check:
 
 
 def _seen(check: Check) -> str:
-    return f"in the browser: {check.title}"
+    return f"in the browser: {check.title}" if check.family == "browser" else f"and so: {check.title}"
 
 
 def _told(check: Check, cause: str) -> Check:

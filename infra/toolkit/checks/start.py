@@ -10,7 +10,7 @@ from toolkit.checks import names, source
 from toolkit.checks.context import PORT, Context
 from toolkit.container import ContainerState
 from toolkit.processes import Listener
-from toolkit.report import Check, failed, passed, skipped
+from toolkit.report import Check, failed, passed, skipped, warned
 
 _SIGNALS = {129: "SIGHUP", 130: "SIGINT", 131: "SIGQUIT", 132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE"}
 _SIGNALS |= {137: "SIGKILL", 139: "SIGSEGV", 141: "SIGPIPE", 143: "SIGTERM"}
@@ -31,11 +31,20 @@ _READ = re.compile(r"^\s*(?:if\s+|while\s+|!\s*)*read\s+[-\w]")
 _AMPERSAND = re.compile(r"^\s*[^#\s].*[^&>|]&(?:\s|$)|^\s*(?:nohup|setsid)\s")
 _ANY = ("0.0.0.0", "::")
 _LOG_LINES = 12
+SLOW = 45.0  # seconds; known is only that the platform gives up after two to five minutes (platform-contract 3)
 
 
 def listens(context: Context) -> Check:
     """Something answers HTTP on port 8080 of every address of the container."""
     waited = context.waited
+    if waited.response is not None and waited.seconds > SLOW:
+        return warned(
+            "start.listens",
+            f"It takes {waited.seconds:.0f} s until the app answers on port {PORT}",
+            "The platform gives an app a few minutes, and its machine may be slower than this one.",
+            evidence=context.logs[:_LOG_LINES],
+            hint="Do long work (install, build, downloads) in build-app.sh, or after the server has begun to listen.",
+        )
     if waited.response is not None:
         return passed("start.listens", f"answers on port {PORT}", f"{waited.seconds:.1f} s after its start")
     if not waited.state.running:
