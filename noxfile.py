@@ -40,7 +40,7 @@ def _programs(session: nox.Session, packages: dict[str, str]) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests (unit, engine, app, stack, contract), then lint and types. Arguments go to pytest."""
+    """Run all tests (unit, engine, app, stack, contract, judges), then lint and types. Arguments go to pytest."""
     _programs(session, {"chromium": "chromium", "dash": "dash", "bash": "bash"})
     session.install(*TEST_REQUIREMENTS)
     session.run("pytest", *session.posargs)
@@ -94,6 +94,6 @@ def check(session: nox.Session) -> None:
         "tests",
         "--",
         "-m",
-        "not engine and not stack and not browser",
+        "not engine and not stack and not browser and not judge",
         external=True,
     )

@@ -133,6 +133,9 @@ def clean(_c: Context, everything: bool = False, yes: bool = False) -> None:
     _commands().clean(ROOT, everything=everything, yes=yes)
 
 
+EMULATOR = {"data": "Folder of its data (default: EMULATOR_DATA)."}
+
+
 @task(
     name="start",
     help=JSON
@@ -170,7 +173,42 @@ def emulator_logs(_c: Context, data: str = "") -> None:
     _commands().emulator_logs(ROOT, data)
 
 
+@task(name="settings", help=EMULATOR | {"set": 'Switches as JSON, for example \'{"builds": "immediate"}\'.'})
+def emulator_settings(_c: Context, data: str = "", set: str = "") -> None:  # noqa: A002
+    """Show or set the switches of the local DataRobot: pace of builds and starts, encodings, pauses."""
+    _commands().emulator_settings(ROOT, data, set)
+
+
+@task(name="faults", help=EMULATOR | {"add": "File with rules as JSON; - for standard input.", "clear": "Remove all."})
+def emulator_faults(_c: Context, data: str = "", add: str = "", clear: bool = False) -> None:
+    """List, add or remove faults of the local DataRobot."""
+    _commands().emulator_faults(ROOT, data, add, clear=clear)
+
+
+@task(name="snapshot", help=EMULATOR | {"name": "Name of the copy; without one all are listed."})
+def emulator_snapshot(_c: Context, name: str = "", data: str = "") -> None:
+    """Copy everything that the local DataRobot keeps."""
+    _commands().emulator_snapshot(ROOT, data, name)
+
+
+@task(name="restore", help=YES | EMULATOR | {"name": "Name of the copy."})
+def emulator_restore(_c: Context, name: str, data: str = "", yes: bool = False) -> None:
+    """Bring back what the local DataRobot kept at a snapshot."""
+    _commands().emulator_restore(ROOT, data, name, yes=yes)
+
+
 namespace = Collection(doctor, stage, build, smoke, preview, deploy, outputs, status, logs, destroy, clean)
 namespace.add_collection(
-    Collection("emulator", emulator_start, emulator_stop, emulator_status, emulator_reset, emulator_logs)
+    Collection(
+        "emulator",
+        emulator_start,
+        emulator_stop,
+        emulator_status,
+        emulator_reset,
+        emulator_logs,
+        emulator_settings,
+        emulator_faults,
+        emulator_snapshot,
+        emulator_restore,
+    )
 )

@@ -6,6 +6,7 @@ import errno
 import functools
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
+from urllib.parse import quote
 
 from invoke.exceptions import Exit
 
@@ -473,6 +475,57 @@ def emulator_logs(root: Path, data: str) -> None:
         console.line(line)
 
 
+@command
+def emulator_settings(root: Path, data: str, given: str) -> None:
+    """Show the local platform's switches, after setting some where `given` (JSON) says so."""
+    body = _json(given) if given else None
+    folder = _emulator_settings(root, data, 0).emulator_data
+    _show_json(_control().ask(folder, "PUT" if given else "GET", "settings", body))
+
+
+@command
+def emulator_faults(root: Path, data: str, add: str, *, clear: bool) -> None:
+    """List the local platform's faults, after adding those of a file or removing all."""
+    folder = _emulator_settings(root, data, 0).emulator_data
+    if clear:
+        _control().ask(folder, "DELETE", "faults")
+    if add:
+        _control().ask(folder, "POST", "faults", _json(sys.stdin.read() if add == "-" else Path(add).read_text()))
+    _show_json(_control().ask(folder, "GET", "faults"))
+
+
+@command
+def emulator_snapshot(root: Path, data: str, name: str) -> None:
+    """Copy what the local platform keeps under a name; list the copies."""
+    folder = _emulator_settings(root, data, 0).emulator_data
+    if name:
+        _control().ask(folder, "POST", "snapshots", {"name": name})
+    _show_json(_control().ask(folder, "GET", "snapshots"))
+
+
+@command
+def emulator_restore(root: Path, data: str, name: str, *, yes: bool) -> None:
+    """Bring back a copy of what the local platform kept."""
+    console = Console()
+    if not (yes or console.ask(f"Replace all that the local platform keeps by the snapshot {name}?")):
+        raise Cancelled("Nothing was replaced.", hint="Answer yes, or use --yes.")
+    _control().ask(_emulator_settings(root, data, 0).emulator_data, "POST", f"snapshots/{quote(name, safe='')}/restore")
+    console.line(f"The local platform is as it was at the snapshot {name}.")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as problem:
+        raise ConfigurationError(f"This is not JSON: {problem}.", hint="It has to be a JSON object.") from None
+
+
+def _show_json(document: Mapping[str, Any]) -> None:
+    console = Console()
+    for line in json.dumps(document, indent=2, ensure_ascii=False).splitlines():
+        console.line(line)
+
+
 def _control() -> Any:
     """Import what starts and stops the local platform (with httpx) only where it is needed."""
     from toolkit.emulator import control
@@ -553,6 +606,8 @@ def _show_emulator(console: Console, info: EmulatorInfo) -> None:
         return
     console.line(f"The local platform runs: {info.endpoint} (pid {info.pid})")
     console.line(f"Its console: {info.console}")
+    if info.faults:
+        console.line(f"{info.faults} faults are on, asked for by somebody: invoke emulator.faults --clear")
 
 
 def _engine_line(bench: Bench) -> str:

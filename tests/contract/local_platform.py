@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +16,11 @@ from aiohttp import web
 from toolkit.emulator import identity
 from toolkit.emulator.edge import Edge
 from toolkit.emulator.identity import Identity
+from toolkit.emulator.listening import Listener
+from toolkit.emulator.mishaps import mishaps
 from toolkit.emulator.routes import Routes
-from toolkit.emulator.server import recorded
+from toolkit.emulator.server import LARGEST_BODY, recorded
+from toolkit.emulator.steering import Steering
 from toolkit.emulator.store import Body, Store
 from toolkit.front import Target, session
 
@@ -52,6 +56,13 @@ class FakeRunner:
         logs: list[str] = self.store.get("application", application_id)["_logs"]
         return logs
 
+    def rest_application(self, application_id: str, status: str) -> None:
+        self.served.pop(application_id, None)
+        self.store.set_application(application_id, status=status)
+
+    def start_over(self) -> None:
+        self.served.clear()
+
     def become(self, application_id: str, status: str, *logs: str) -> None:
         self.store.set_application(application_id, status=status, _logs=list(logs))
 
@@ -64,7 +75,7 @@ class LocalPlatform:
     store: Store
     runner: FakeRunner
     identity: Identity
-    requests: list[Body]
+    requests: deque[Body]
 
     def client(self, token: str | None = None, scheme: str = "Bearer") -> httpx.Client:
         """Give a client of the API that brings a token (the full one unless told) and follows no redirect."""
@@ -77,7 +88,7 @@ def local_platform(data: Path) -> Iterator[LocalPlatform]:
     """Serve a new platform on a free port in a thread; its organisation is empty."""
     store, who = Store(data), identity.load(data)
     runner = FakeRunner(store)
-    platform = LocalPlatform("", store, runner, who, [])
+    platform = LocalPlatform("", store, runner, who, deque())
     ready = threading.Event()
     over: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
     failures: list[BaseException] = []
@@ -86,21 +97,22 @@ def local_platform(data: Path) -> Iterator[LocalPlatform]:
         ended = asyncio.Event()
         over.append((asyncio.get_running_loop(), ended))
         async with session() as upstream:
-            app = web.Application(
-                middlewares=[recorded(platform.requests.append, lambda text: failures.append(AssertionError(text)))]
-            )
             routes = Routes(store, runner, who, lambda: platform.url)
+            plant = lambda: None  # noqa: E731
+            steering = Steering(store, lambda: runner, routes, data, plant=plant, requests=platform.requests)
+            record = recorded(platform.requests.append, lambda text: failures.append(AssertionError(text)))
+            app = web.Application(client_max_size=LARGEST_BODY, middlewares=[record, mishaps(steering.faults)])
             routes.add_to(app)
             Edge(store, runner, who, routes, upstream).add_to(app)
-            web_runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-            await web_runner.setup()
+            steering.add_to(app)
+            listener = Listener(app, shutdown_timeout=0.2)
+            await listener.setup()
             try:
-                await web.TCPSite(web_runner, "127.0.0.1", 0).start()
-                platform.url = f"http://127.0.0.1:{web_runner.addresses[0][1]}"
+                platform.url = f"http://127.0.0.1:{await listener.listen('127.0.0.1', 0)}"
                 ready.set()
                 await ended.wait()
             finally:
-                await web_runner.cleanup()
+                await listener.close()
 
     def run() -> None:
         try:

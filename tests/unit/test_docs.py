@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -24,7 +23,6 @@ from markdown_it.token import Token
 
 from toolkit import errors, settings
 from toolkit.checks.catalog import QUESTIONS
-from toolkit.emulator.routes import API
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_OURS = {"node_modules", "dist"}
@@ -288,37 +286,6 @@ def test_the_bundles_are_those_of_the_code() -> None:
 
 def _memory(megabytes: int) -> str:
     return f"{megabytes} MB" if megabytes < 1024 else f"{megabytes / 1024:g} GB"
-
-
-def test_the_routes_are_those_of_the_local_platform() -> None:
-    source = (ROOT / "infra" / "toolkit" / "emulator" / "routes.py").read_text()
-    environment, kind, application = "executionEnvironments", "customApplicationSources", "customApplications"
-    names = {"API": API, "environment": environment, "source": kind, "application": application}
-    table = next(
-        node.value
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "table" and isinstance(node.value, ast.List)
-    )
-    routes = set()
-    for entry in table.elts:
-        assert isinstance(entry, ast.Tuple)
-        method, path = ast.literal_eval(entry.elts[0]), _formatted(entry.elts[1], names)
-        routes.add((method, path.removeprefix(f"{API}/")))
-    shown = set()
-    for row in document(ROOT / "docs" / "local-platform.md").cells("Routes"):
-        if len(row) == 2 and re.fullmatch(r"[A-Z, ]+", row[0]):
-            shown |= {(method.strip(), row[1]) for method in row[0].split(",")}
-    assert shown == routes
-
-
-def _formatted(node: ast.expr, names: Mapping[str, str]) -> str:
-    if isinstance(node, ast.Constant):
-        return str(node.value)
-    assert isinstance(node, ast.JoinedStr)
-    parts = []
-    for part in node.values:
-        parts.append(names[ast.unparse(part.value)] if isinstance(part, ast.FormattedValue) else str(part.value))
-    return "".join(parts)
 
 
 def test_the_picture_of_the_rooms_is_the_contract() -> None:

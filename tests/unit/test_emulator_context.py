@@ -151,3 +151,12 @@ def test_bombs_are_refused_before_they_are_unpacked(
 def test_what_is_no_good_archive_is_refused(archive: bytes, tmp_path: Path) -> None:
     with pytest.raises(BadContext):
         unpack(archive, tmp_path)
+
+
+def test_large_files_are_no_bombs(tmp_path: Path) -> None:
+    large = bytes(range(256)) * 2**17  # 32 MB, more than is ever read at once
+    for number, archive in enumerate((zipped({"a": large}), tarred({"a": large}), tarred({"a": large}, "w:gz"))):
+        target = tmp_path / str(number)
+        target.mkdir()
+        unpack(archive, target)
+        assert below(target) == {"a": large}

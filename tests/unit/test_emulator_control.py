@@ -213,8 +213,76 @@ def test_a_second_process_does_not_touch_the_folder(data: Path) -> None:
     found = start(data)
     process = control._spawn(data, free_port(), {"PATH": os.environ["PATH"]}, "")
     assert process.wait(timeout=20) == 1
-    assert any("another local platform has the folder" in line for line in control.logs(data))
+    assert any(
+        "another local platform has the folder" in line and f"process {found.pid} on" in line
+        for line in control.logs(data)
+    )
     assert control.status(data) == found
+
+
+def test_the_control_api_is_asked_through_the_folder(data: Path) -> None:
+    with pytest.raises(ConfigurationError, match="does not run"):
+        control.ask(data, "GET", "faults")
+    start(data)
+    assert control.ask(data, "PUT", "settings", {"builds": "immediate"})["builds"]["engine"] is False
+    with pytest.raises(ConfigurationError, match="Invalid field data") as refused:
+        control.ask(data, "POST", "faults", {"rules": [{}]})
+    assert "says what happens" in refused.value.details[0]
+    control.ask(data, "POST", "faults", {"rules": [{"path": "*/version/", "status": 500}]})
+    found = start(data)
+    assert found.faults == 1
+    with client(found) as api:
+        made = api.post("customApplicationSources/", json={"name": "kept"}).json()["id"]
+        control.ask(data, "POST", "snapshots", {"name": "one"})
+        api.delete(f"customApplicationSources/{made}/")
+        control.ask(data, "POST", "snapshots/one/restore")
+        assert api.get(f"customApplicationSources/{made}/").json()["name"] == "kept"
+    control.stop(data)
+    again = start(data)
+    assert again.faults == 0  # neither faults nor switches outlive their platform
+    assert control.ask(data, "GET", "settings")["builds"]["engine"] is True
+    assert control.ask(data, "GET", "snapshots") == {"snapshots": ["one"]}
+
+
+def test_with_the_pace_immediate_everything_is_there_without_an_engine(data: Path) -> None:
+    found = start(data)
+    control.ask(data, "PUT", "settings", {"builds": {"engine": False, "reads": 2}, "starts": "immediate"})
+    with client(found) as api:
+        env = api.post("executionEnvironments/", json={"name": "e"}).json()["id"]
+        path = f"executionEnvironments/{env}/versions/"
+        built = api.post(path, files={"docker_context": ("c.zip", b"any")}).json()["id"]
+        seen = []
+        for _ in range(100):
+            seen.append(api.get(f"{path}{built}/").json()["buildStatus"])
+            if seen[-1] == "success":
+                break
+            time.sleep(0.05)
+        assert seen[0] != "success"
+        assert seen[-1] == "success"
+        assert "without the engine" in api.get(f"{path}{built}/buildLog/").json()["log"]
+        source = api.post("customApplicationSources/", json={"name": "s"}).json()["id"]
+        body = {"label": "v1", "baseEnvironmentVersionId": built}
+        version = api.post(f"customApplicationSources/{source}/versions/", json=body).json()["id"]
+        app = api.post("customApplications/", json={"applicationSourceVersionId": version}).json()["id"]
+        for _ in range(100):
+            if api.get(f"customApplications/{app}/").json()["status"] == "running":
+                break
+            time.sleep(0.02)
+        assert api.get(f"{found.console}custom_applications/{app}/").status_code == 501
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "example.com", "172.17.0.1"])
+def test_other_machines_get_in_only_when_somebody_says_so(data: Path, host: str) -> None:
+    with pytest.raises(EmulatorFailed) as refused:
+        control.start(data, 0, engine_address=NO_ENGINE, environ={"PATH": os.environ["PATH"]}, host=host)
+    assert any(host in line and ("--expose" in line or "is no address" in line) for line in refused.value.details)
+
+
+def test_somebody_says_so(data: Path) -> None:
+    environ = {"PATH": os.environ["PATH"]}
+    found = control.start(data, 0, engine_address=NO_ENGINE, environ=environ, host="0.0.0.0", expose=True)
+    with client(found) as api:
+        assert api.get("version/").status_code == 200
 
 
 def test_a_sign_in_link_for_a_browser(data: Path) -> None:

@@ -92,6 +92,11 @@ def visitor() -> Iterator[httpx.Client]:
         yield client
 
 
+def name(platform: LocalPlatform) -> str:
+    """Give the name of this platform's cookie."""
+    return f"{COOKIE}-{platform.identity.instance.removeprefix('emulator-')}"
+
+
 def link(platform: LocalPlatform, token: dict[str, str], target: Any) -> str:
     response = httpx.post(
         f"{platform.url}/__emulator__/sign-in-link", headers=token, json={"next": target}, trust_env=False
@@ -109,7 +114,7 @@ def test_a_link_signs_in_once(platform: LocalPlatform, token: dict[str, str], up
         welcome = visitor.get(address)
         assert (welcome.status_code, welcome.headers["Location"]) == (303, f"{path}?tab=2&q=a%20b")
         cookie = welcome.headers["Set-Cookie"]
-        assert cookie.startswith(f"{COOKIE}=")
+        assert cookie.startswith(f"{name(platform)}=")
         assert "HttpOnly" in cookie
         assert "SameSite=Lax" in cookie
         assert "Path=/" in cookie
@@ -198,13 +203,13 @@ def test_strangers_are_sent_to_sign_in_or_refused(
     for headers in (
         {},
         {"Authorization": "Bearer wrong"},
-        {"Cookie": f"{COOKIE}=wrong"},
+        {"Cookie": f"{name(platform)}=wrong"},
         {"Authorization": "Basic eA=="},
     ):
         refused = visitor.get(url, headers=headers)
         assert (refused.status_code, refused.headers["Content-Type"]) == (401, "application/json")
         assert refused.json()["message"]
-    assert visitor.get(url, headers={"Cookie": f"{COOKIE}=\u00e4".encode()}).status_code == 401
+    assert visitor.get(url, headers={"Cookie": f"{name(platform)}=\u00e4".encode()}).status_code == 401
 
 
 def test_the_app_learns_who_comes_but_not_how_they_got_in(
@@ -212,7 +217,7 @@ def test_the_app_learns_who_comes_but_not_how_they_got_in(
 ) -> None:
     url = serve(platform, make(platform), upstreams[0])
     forged = {
-        "Cookie": f"theme=dark; {COOKIE}=stolen; lang=de",
+        "Cookie": f"theme=dark; {name(platform)}=stolen; lang=de",
         "x-user-email": "boss@example.com",
         "x-user-id": "1",
         "X-DataRobot-Api-Key": "forged",

@@ -667,7 +667,7 @@ def test_an_application_from_the_latest_version_of_a_source(api: httpx.Client, n
     empty = ok(api.post("customApplicationSources/", json={"name": name()}), 201)["id"]
     refused(api.post("customApplications/", json={"applicationSourceId": empty}), 422)
     both = {"applicationSourceId": source, "applicationSourceVersionId": made["id"]}
-    for body in ({}, both, {"applicationSourceId": UNKNOWN}, {"environmentId": UNKNOWN}, {"applicationSourceId": 7}):
+    for body in ({}, both, {"applicationSourceId": UNKNOWN}, {"applicationSourceId": 7}):
         refused(api.post("customApplications/", json=body), 422)
     bare = ok(api.post(f"customApplicationSources/{empty}/versions/", json={"label": "v1"}), 201)["id"]
     refused(api.post("customApplications/", json={"applicationSourceVersionId": bare}), 422)
@@ -898,7 +898,7 @@ def test_long_text_within_the_limits_is_kept(api: httpx.Client) -> None:
 def test_the_record_of_requests_has_no_secret(api: httpx.Client, platform: LocalPlatform) -> None:
     api.post("credentials/", json={"name": "recorded", "apiToken": "body-secret", "credentialType": "api_token"})
     httpx.get(f"{platform.url}/sign-in?key=link-secret&next=/", trust_env=False)
-    shown = json.dumps(platform.requests)
+    shown = json.dumps(list(platform.requests))
     for secret in (
         platform.identity.full.reveal(),
         platform.identity.restricted.reveal(),

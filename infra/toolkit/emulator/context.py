@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import lzma
 import stat
@@ -11,9 +13,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
 
 MOST_BYTES = 512 * 2**20
 MOST_FILES = 10_000
+LARGEST_READ = 16 * 2**20
+MOST_UNPACKED = 2 * MOST_BYTES  # headers and padding included
 BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -70,7 +75,8 @@ def _members(archive: bytes) -> Iterator[tuple[str, int, bytes]]:
                     yield entry.filename, mode, packed.read(entry)
             return
         stream.seek(0)
-        with tarfile.open(fileobj=stream, mode="r:*") as packed_tar:
+        # Not tarfile's own way of unpacking: it reads extended headers of any size into memory.
+        with tarfile.open(fileobj=_unpacked(archive), mode="r:") as packed_tar:
             for member in packed_tar:
                 limit.count(member.size)
                 if member.isdir():
@@ -79,9 +85,50 @@ def _members(archive: bytes) -> Iterator[tuple[str, int, bytes]]:
                     raise BadContext(f"{member.name!r} is a link or a special file")
                 extracted = packed_tar.extractfile(member)
                 assert extracted is not None
-                yield member.name, member.mode, extracted.read()
+                content = b"".join(iter(lambda: extracted.read(LARGEST_READ // 2), b""))  # noqa: B023 - read at once
+                yield member.name, member.mode, content
     except BROKEN as error:
         raise BadContext(f"the context is not a whole zip or tar archive: {error}") from error
+
+
+class _Metered(io.RawIOBase):
+    """What comes out of a compressed stream, as long as it is not read in pieces that no archive needs."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_SET and offset > MOST_UNPACKED:
+            raise BadContext(_too_large())
+        return self._stream.seek(offset, whence)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0 or size > LARGEST_READ or self._stream.tell() > MOST_UNPACKED:
+            raise BadContext(_too_large())
+        return self._stream.read(size)
+
+
+def _unpacked(archive: bytes) -> IO[bytes]:
+    """Give a tar archive's bytes, whether it is compressed or not."""
+    stream = io.BytesIO(archive)
+    unpacked: Any = stream
+    for start, unpack_with in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open)):
+        if archive.startswith(start):
+            unpacked = cast(Any, unpack_with)(stream, "rb")
+    return cast(IO[bytes], _Metered(unpacked))
+
+
+def _too_large() -> str:
+    return f"the context is larger than {MOST_BYTES // 2**20} MB or {MOST_FILES} files, or a header of it is huge"
 
 
 class _Limit:
@@ -95,4 +142,4 @@ class _Limit:
         self._bytes += size
         self._files += 1
         if self._bytes > MOST_BYTES or self._files > MOST_FILES:
-            raise BadContext(f"the context is larger than {MOST_BYTES // 2**20} MB or {MOST_FILES} files")
+            raise BadContext(_too_large())

@@ -9,10 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -40,7 +41,10 @@ class EmulatorFailed(ToolkitError):
 
 @dataclass(frozen=True)
 class EmulatorInfo:
-    """A running local platform: where its API is, for programs on this machine and for containers, and its tokens."""
+    """A running local platform: where its API is, for programs on this machine and for containers, and its tokens.
+
+    `faults` is how many of them somebody has asked for.
+    """
 
     endpoint: str
     runtime_endpoint: str
@@ -48,21 +52,33 @@ class EmulatorInfo:
     token: Secret
     restricted_token: Secret
     pid: int
+    faults: int = 0
 
 
-def start(data: Path, port: int, *, engine_address: str, environ: Mapping[str, str], mirror: str = "") -> EmulatorInfo:
+def start(
+    data: Path,
+    port: int,
+    *,
+    engine_address: str,
+    environ: Mapping[str, str],
+    mirror: str = "",
+    host: str = "",
+    expose: bool = False,
+) -> EmulatorInfo:
     """Start the local platform of the folder `data`, or give the one that runs already.
 
     The port is `port`, else the one it had last time, else 8085, else any free one; it is kept, because the address
-    of every application contains it. Raises ConfigurationError for a port that is taken, EmulatorFailed with the last
-    log lines when the process dies.
+    of every application contains it. `host` is an address to listen on besides the loopback one; one that other
+    machines reach needs `expose`. Raises ConfigurationError for a port that is taken, EmulatorFailed with the last log
+    lines when the process dies.
     """
     data.mkdir(parents=True, exist_ok=True)
     with FileLock(data / "start.lock"):
         if found := status(data):
             return found
         chosen = _choose_port(data, port)
-        process = _spawn(data, chosen, {**environ, "DOCKER_HOST": engine_address}, mirror)
+        more = [*(["--host", host] if host else []), *(["--expose"] if expose else [])]
+        process = _spawn(data, chosen, {**environ, "DOCKER_HOST": engine_address}, mirror, more)
         deadline = time.monotonic() + START_PATIENCE
         while time.monotonic() < deadline:
             if found := status(data):
@@ -88,8 +104,10 @@ def status(data: Path) -> EmulatorInfo | None:
     try:
         state = json.loads((data / STATE_FILE).read_text())
         response = httpx.get(f"http://127.0.0.1:{state['port']}/__emulator__/health", timeout=5, trust_env=False)
-        if response.json().get("pid") != state["pid"]:
+        health = response.json()
+        if health.get("pid") != state["pid"]:
             return None
+        faults = int(health.get("faults", 0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, httpx.HTTPError, httpx.InvalidURL):
         return None
     who = identity.load(data)
@@ -100,6 +118,7 @@ def status(data: Path) -> EmulatorInfo | None:
         token=who.full,
         restricted_token=who.restricted,
         pid=state["pid"],
+        faults=faults,
     )
 
 
@@ -129,6 +148,25 @@ def reset(data: Path) -> None:
         (data / name).unlink(missing_ok=True)
 
 
+def ask(data: Path, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    """Ask the control API of the running platform of the folder `data`; give its answer.
+
+    Raises ConfigurationError when none runs, or with the reason when it refuses.
+    """
+    found = status(data)
+    if found is None:
+        raise ConfigurationError("The local platform does not run.", hint="Start it: invoke emulator.start")
+    response = _request(found, method, path, body)
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = {"message": response.text[:200]}
+    if response.is_error:
+        reasons = tuple(f"{name}: {reason}" for name, reason in answer.get("errors", {}).items())
+        raise ConfigurationError(str(answer.get("message") or response.status_code), details=reasons)
+    return dict(answer)
+
+
 def logs(data: Path, count: int = 200) -> list[str]:
     """Give the last lines of the local platform's log."""
     try:
@@ -149,22 +187,28 @@ def sign_in_link(data: Path, url: str) -> str:
 
 
 def _post(found: EmulatorInfo, name: str, body: Mapping[str, str]) -> httpx.Response:
-    response = httpx.post(
-        f"{found.console}__emulator__/{name}",
+    return _request(found, "POST", name, dict(body)).raise_for_status()
+
+
+def _request(found: EmulatorInfo, method: str, path: str, body: Any) -> httpx.Response:
+    return httpx.request(
+        method,
+        f"{found.console}__emulator__/{path}",
         headers={"Authorization": f"Bearer {found.token.reveal()}"},
-        json=dict(body),
-        timeout=30,
+        json=body,
+        timeout=60,
         trust_env=False,
     )
-    return response.raise_for_status()
 
 
-def _spawn(data: Path, port: int, environ: Mapping[str, str], mirror: str) -> subprocess.Popen[bytes]:
+def _spawn(
+    data: Path, port: int, environ: Mapping[str, str], mirror: str, more: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
     infra = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "toolkit.emulator.server", "--data", str(data), "--port", str(port)]
     with (data / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
-            [*command, *(["--mirror", mirror] if mirror else [])],
+            [*command, *(["--mirror", mirror] if mirror else []), *more],
             env={**environ, "PYTHONPATH": str(infra)},
             cwd=data,
             stdin=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from toolkit.emulator.fields import Invalid, NotFound
 from toolkit.emulator.identity import Identity, same
+from toolkit.emulator.presence import Visits
 from toolkit.emulator.routes import Routes, bearer, body, error
 from toolkit.emulator.runner import Runner
 from toolkit.emulator.store import Body, Store
@@ -54,20 +55,29 @@ class Edge:
     """Lets visitors in, and passes their requests on to the application's containers."""
 
     def __init__(
-        self, store: Store, runner: Runner, identity: Identity, routes: Routes, client: aiohttp.ClientSession
+        self,
+        store: Store,
+        runner: Runner,
+        identity: Identity,
+        routes: Routes,
+        client: aiohttp.ClientSession,
+        visits: Visits | None = None,
     ) -> None:
         self._store = store
         self._runner = runner
         self._identity = identity
         self._routes = routes
         self._client = client
+        self._visits = visits or Visits()
         self._links: dict[str, float] = {}
         self._turns = itertools.count()
 
     def add_to(self, app: web.Application) -> None:
         """Register the edge's routes."""
         app.router.add_route("*", "/custom_applications/{id}", self.with_slash)
-        app.router.add_route("*", "/custom_applications/{id}/{rest:.*}", self.visit)
+        app.router.add_route("*", "/custom_applications/{id}/{rest:.*}", self.visit, expect_handler=self.expect)
+        app.router.add_route("*", "/apps/{id}", self.inside)
+        app.router.add_route("*", "/apps/{id}/{rest:.*}", self.inside)
         app.router.add_get(SIGN_IN, self.sign_in_page, allow_head=False)
         app.router.add_post(SIGN_IN, self.sign_in)
         app.router.add_post("/__emulator__/sign-in-link", self.make_link)
@@ -76,7 +86,12 @@ class Edge:
 
     def signed_in(self, request: web.BaseRequest) -> bool:
         """Whether a browser brings the cookie of a sign-in."""
-        return same(request.cookies.get(COOKIE, ""), self._identity.session)
+        return same(request.cookies.get(self.cookie, ""), self._identity.session)
+
+    @property
+    def cookie(self) -> str:
+        """The cookie's name: a browser sends cookies to all ports of a host, and there may be several platforms."""
+        return f"{COOKIE}-{self._identity.instance.removeprefix('emulator-')}"
 
     async def make_link(self, request: web.Request) -> web.Response:
         """POST /__emulator__/sign-in-link {next}: a link that signs in once, for an hour; needs the full token."""
@@ -119,7 +134,7 @@ class Edge:
     def _welcome(self, target: str) -> web.Response:
         response = web.Response(status=303, headers={"Location": target})
         session = self._identity.session.reveal()
-        response.set_cookie(COOKIE, session, path="/", httponly=True, samesite="Lax", max_age=30 * 24 * 3600)
+        response.set_cookie(self.cookie, session, path="/", httponly=True, samesite="Lax", max_age=30 * 24 * 3600)
         return response
 
     # --- Visiting -----------------------------------------------------------------------------------------------------
@@ -130,18 +145,41 @@ class Edge:
         location = f"/custom_applications/{quote(request.match_info['id'], safe='')}/" + (f"?{query}" if query else "")
         return web.Response(status=302, headers={"Location": location})
 
-    async def visit(self, request: web.Request) -> web.StreamResponse:
-        """Let the visitor in and pass the request on; programs come with a token, browsers with the cookie."""
-        wants_page = "text/html" in request.headers.get("Accept", "")
+    async def inside(self, request: web.Request) -> web.Response:
+        """Say that /apps/<id>/ is what the app sees, and where it is visible: its links have to lead there (4)."""
+        application = request.match_info["id"]
+        there = f"/custom_applications/{quote(application, safe='')}/"
+        text = f"/apps/{application}/ is the inside of the platform; visitors find the application at {there}"
+        if "text/html" in request.headers.get("Accept", ""):
+            shown = f'<p>{html.escape(text)}</p><p><a href="{html.escape(there)}">Go there</a></p>'
+            return page("This address is not visible outside", shown, 404)
+        return error(404, text)
+
+    async def expect(self, request: web.Request) -> web.StreamResponse | None:
+        """Ask for the body only when the visitor may come in (Expect: 100-continue)."""
+        if request.headers.get("Expect", "").lower() != "100-continue":
+            return error(417, "Of Expect only 100-continue is known.")
+        if (refused := self._refuse(request)) is None and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return refused
+
+    def _refuse(self, request: web.BaseRequest) -> web.Response | None:
+        """Tell somebody who may not come in; programs come with a token, browsers with the cookie."""
         token = bearer(request)
         if token:
-            if self._routes.level(token) is None:
-                return error(401, "Invalid API token.")
-        elif not self.signed_in(request):
-            if wants_page:
-                there = quote(_local(request.raw_path), safe="/")
-                return web.Response(status=302, headers={"Location": f"{SIGN_IN}?next={there}"})
-            return error(401, "Sign in, or send an API token.")
+            return None if self._routes.level(token) is not None else error(401, "Invalid API token.")
+        if self.signed_in(request):
+            return None
+        if "text/html" in request.headers.get("Accept", ""):
+            there = quote(_local(request.raw_path), safe="/")
+            return web.Response(status=302, headers={"Location": f"{SIGN_IN}?next={there}"})
+        return error(401, "Sign in, or send an API token.")
+
+    async def visit(self, request: web.Request) -> web.StreamResponse:
+        """Let the visitor in and pass the request on."""
+        if (refused := self._refuse(request)) is not None:
+            return refused
+        wants_page = "text/html" in request.headers.get("Accept", "")
         try:
             application = self._store.get("application", request.match_info["id"])
         except NotFound:
@@ -153,7 +191,8 @@ class Edge:
             return self._not_there(application, wants_page)
         target = targets[0] if len(targets) == 1 else self._replica(request, application, targets)
         added = self._visitor(request, application)
-        return await forward(request, target, self._client, headers=added, drop=NOT_FOR_THE_APP)
+        with self._visits.visit(application["id"]):
+            return await forward(request, target, self._client, headers=added, drop=NOT_FOR_THE_APP)
 
     def _visitor(self, request: web.Request, application: Body) -> dict[str, str]:
         """Give the headers that tell the app who comes, with their other cookies (contract 4)."""
@@ -161,7 +200,7 @@ class Edge:
         if level := application["requiredKeyScopeLevel"]:
             headers[KEY_HEADER] = self._identity.visitor_key(level).reveal()
         pairs = [pair.strip() for line in request.headers.getall("Cookie", ()) for pair in line.split(";")]
-        if kept := [pair for pair in pairs if pair and pair.partition("=")[0].strip() != COOKIE]:
+        if kept := [pair for pair in pairs if pair and pair.partition("=")[0].strip() != self.cookie]:
             headers["Cookie"] = "; ".join(kept)
         return headers
 
@@ -181,16 +220,31 @@ class Edge:
                 text = f"<p>Its last log lines:</p><pre>{html.escape(tail)}</pre>"
                 return page("The application failed to start", text, 503)
             return error(503, f"The application failed to start. Its last log lines: {tail}")
+        if status == "running":
+            return _simulated(wants_page)
+        if status == "stopped":
+            text = f"It was stopped. It starts with POST /__emulator__/applications/{application['id']}/start."
+            return page("The application is stopped", f"<p>{text}</p>", 503) if wants_page else error(503, text)
+        if status == "paused":
+            self._store.set_application(application["id"], status="initializing")
+            self._runner.start_application(application["id"])
         if wants_page:
             head = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">'
             return page("The application is starting", "<p>This page shows it as soon as it is ready.</p>", 503, head)
-        return error(503, f"The application is not running yet: {status}.")
+        refused = error(503, f"The application is not running yet: {status}.")
+        refused.headers["Retry-After"] = str(REFRESH_SECONDS)
+        return refused
 
 
 def page(title: str, content: str, status: int = 200, head: str = "") -> web.Response:
     """Answer with a small page of the platform's own."""
     text = PAGE.format(title=html.escape(title), content=content, head=head)
     return web.Response(status=status, text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
+
+
+def _simulated(wants_page: bool) -> web.Response:
+    text = "It counts as running, but nothing runs: the platform was told to go without the engine (switches)."
+    return page("No application behind this", f"<p>{text}</p>", 501) if wants_page else error(501, text)
 
 
 def _absent(wants_page: bool) -> web.Response:

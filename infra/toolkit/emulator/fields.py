@@ -39,6 +39,10 @@ class Invalid(StoreError):
     """A field has a value that the platform does not take."""
 
 
+class NotEmulated(StoreError):
+    """The real platform may do this, the local one does not."""
+
+
 def wrong(**errors: str) -> Invalid:
     """Make the error for fields that are wrong, each with the reason."""
     return Invalid("Invalid field data.", errors)
@@ -179,6 +183,8 @@ CHECKS: dict[str, Callable[[Any], str]] = {
     "programmingLanguage": _text(50),
     "credentialType": _text(50),
     "apiToken": _text(100_000),
+    "user": _text(255),
+    "password": _text(100_000),
     "baseVersion": _text(100),
     "baseEnvironmentId": _text(100),
     "baseEnvironmentVersionId": _text(100),

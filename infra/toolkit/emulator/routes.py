@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -16,6 +18,7 @@ from toolkit.emulator.fields import (
     SCOPE_LEVELS,
     Conflict,
     Invalid,
+    NotEmulated,
     NotFound,
     StoreError,
     check,
@@ -24,23 +27,27 @@ from toolkit.emulator.fields import (
     wrong,
 )
 from toolkit.emulator.identity import Identity, same
+from toolkit.emulator.routes_catalogue import API, ENDPOINTS, openapi
 from toolkit.emulator.runner import Runner
-from toolkit.emulator.store import Body, Store
+from toolkit.emulator.store import Body, Store, now
 from toolkit.settings import Secret
 
-API = "/api/v2"
 VERSION = {"major": 2, "minor": 49, "versionString": "2.49.0", "releasedVersion": "2.49.0"}
 MOST_PAGE, DEFAULT_PAGE = 100, 20
 PERMISSIONS = ["CAN_DELETE", "CAN_SHARE", "CAN_UPDATE", "CAN_VIEW"]
 STATUS = {NotFound: 404, Conflict: 409, Invalid: 422}
 LARGEST_JSON = 16 * 2**20
 LARGEST_UPLOAD = 2**30
+UPLOAD_CHUNK = 2**18
 FURTHEST_OFFSET = 2**31
+MOST_MISSED = 1000
 # What the key of a visitor may ask for (platform-contract 1.3: requiredKeyScopeLevel).
 METHODS = {
     "viewer": frozenset({"GET", "HEAD", "OPTIONS"}),
     "user": frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH"}),
 }
+
+FEATURE = re.compile(r"[A-Z][A-Z0-9_]{2,120}")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,79 +60,22 @@ class Routes:
         self._runner = runner
         self._identity = identity
         self._base = base
-        self._of_the_organisation = {
-            self.create_use_case,
-            self.list_use_cases,
-            self.get_use_case,
-            self.update_use_case,
-            self.delete_use_case,
-            self.link,
-            self.unlink,
-            self.list_notebooks,
-        }
+        self._missed: Counter[str] = Counter()
 
     def add_to(self, app: web.Application) -> None:
         """Register every route; each also without its last slash, since redirects are errors to the clients."""
-        environment, source, application = "executionEnvironments", "customApplicationSources", "customApplications"
-        table: list[tuple[str, str, Handler]] = [
-            ("GET", f"{API}/version/", self.version),
-            ("GET", f"{API}/account/info/", self.account_info),
-            ("GET", f"{API}/clientConfig/", self.client_config),
-            ("GET", f"{API}/mlops/compute/bundles/", self.bundles),
-            ("POST", f"{API}/entitlements/evaluate/", self.entitlements),
-            ("GET", f"{API}/status/{{id}}/", self.status),
-            ("POST", f"{API}/{environment}/", self.create_environment),
-            ("GET", f"{API}/{environment}/", self.list_environments),
-            ("GET", f"{API}/{environment}/{{id}}/", self.get_environment),
-            ("PATCH", f"{API}/{environment}/{{id}}/", self.update_environment),
-            ("DELETE", f"{API}/{environment}/{{id}}/", self.delete_environment),
-            ("POST", f"{API}/{environment}/{{id}}/versions/", self.create_environment_version),
-            ("GET", f"{API}/{environment}/{{id}}/versions/", self.list_environment_versions),
-            ("GET", f"{API}/{environment}/{{id}}/versions/{{version}}/", self.get_environment_version),
-            ("GET", f"{API}/{environment}/{{id}}/versions/{{version}}/buildLog/", self.build_log),
-            ("GET", f"{API}/{environment}/{{id}}/versions/{{version}}/download/", self.download_context),
-            ("POST", f"{API}/{source}/", self.create_source),
-            ("GET", f"{API}/{source}/", self.list_sources),
-            ("GET", f"{API}/{source}/{{id}}/", self.get_source),
-            ("PATCH", f"{API}/{source}/{{id}}/", self.update_source),
-            ("DELETE", f"{API}/{source}/{{id}}/", self.delete_source),
-            ("POST", f"{API}/{source}/{{id}}/versions/", self.create_source_version),
-            ("GET", f"{API}/{source}/{{id}}/versions/", self.list_source_versions),
-            ("GET", f"{API}/{source}/{{id}}/versions/{{version}}/", self.get_source_version),
-            ("PATCH", f"{API}/{source}/{{id}}/versions/{{version}}/", self.update_source_version),
-            ("GET", f"{API}/{source}/{{id}}/versions/{{version}}/items/{{item}}/", self.get_item),
-            ("GET", f"{API}/{application}/nameCheck/", self.name_check),
-            ("POST", f"{API}/{application}/", self.create_application),
-            ("GET", f"{API}/{application}/", self.list_applications),
-            ("GET", f"{API}/{application}/{{id}}/", self.get_application),
-            ("PATCH", f"{API}/{application}/{{id}}/", self.update_application),
-            ("DELETE", f"{API}/{application}/{{id}}/", self.delete_application),
-            ("GET", f"{API}/{application}/{{id}}/logs/", self.application_logs),
-            ("GET", f"{API}/{application}/{{id}}/history/", self.application_history),
-            ("POST", f"{API}/credentials/", self.create_credential),
-            ("GET", f"{API}/credentials/", self.list_credentials),
-            ("GET", f"{API}/credentials/{{id}}/", self.get_credential),
-            ("PATCH", f"{API}/credentials/{{id}}/", self.update_credential),
-            ("DELETE", f"{API}/credentials/{{id}}/", self.delete_credential),
-            ("POST", f"{API}/useCases/", self.create_use_case),
-            ("GET", f"{API}/useCases/", self.list_use_cases),
-            ("GET", f"{API}/useCases/{{id}}/", self.get_use_case),
-            ("PATCH", f"{API}/useCases/{{id}}/", self.update_use_case),
-            ("DELETE", f"{API}/useCases/{{id}}/", self.delete_use_case),
-            ("POST", f"{API}/useCases/{{id}}/{{type}}/{{entity}}/", self.link),
-            ("DELETE", f"{API}/useCases/{{id}}/{{type}}/{{entity}}/", self.unlink),
-            ("GET", "/api-gw/nbx/notebooks/", self.list_notebooks),
-        ]
-        for method, path, handler in table:
-            guarded = self._guarded(handler)
-            app.router.add_route(method, path, guarded)
-            app.router.add_route(method, path.rstrip("/"), guarded)
+        for endpoint in ENDPOINTS:
+            guarded = self._guarded(getattr(self, endpoint.handler), organisation=endpoint.organisation)
+            app.router.add_route(endpoint.method, endpoint.path, guarded)
+            app.router.add_route(endpoint.method, endpoint.path.rstrip("/"), guarded)
+        app.router.add_get("/__emulator__/openapi.json", self.description)
+        app.router.add_get("/__emulator__/not-emulated", self._guarded(self.missed))
         app.router.add_route("*", f"{API}/{{rest:.*}}", self._guarded(self.not_emulated))
         app.router.add_route("*", "/api-gw/{rest:.*}", self._guarded(self.not_emulated))
 
     # --- Who may ----------------------------------------------------------------------------------------------------
 
-    def _guarded(self, handler: Handler) -> Handler:
+    def _guarded(self, handler: Handler, *, organisation: bool = False) -> Handler:
         """Check the token, and turn what the store raises into the platform's error bodies."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -134,10 +84,14 @@ class Routes:
                 return error(401, "Invalid API token.")
             if request.method not in METHODS.get(level, {request.method}):
                 return error(403, f"This key of level {level} may not {request.method}.")
-            if level == "restricted" and handler in self._of_the_organisation:
+            if level == "restricted" and organisation:
                 return error(403, "This token may read neither use cases nor notebooks.")
             try:
                 return await handler(request)
+            except NotEmulated as problem:
+                if problem.message in self._missed or len(self._missed) < MOST_MISSED:
+                    self._missed[problem.message] += 1
+                return error(501, f"not emulated: {problem.message}")
             except StoreError as problem:
                 return error(STATUS[type(problem)], problem.message, problem.errors)
             except HttpProcessingError as problem:
@@ -170,7 +124,15 @@ class Routes:
 
     async def not_emulated(self, request: web.Request) -> web.Response:
         """Say that the real platform may have this route, but not this one."""
-        return error(501, f"not emulated: {request.method} {request.path}")
+        raise NotEmulated(f"{request.method} {request.path}")
+
+    async def missed(self, _request: web.Request) -> web.Response:
+        """GET /__emulator__/not-emulated: what was asked for and is not there, with how often, most first."""
+        return answer({"notEmulated": [{"what": what, "count": n} for what, n in self._missed.most_common()]})
+
+    async def description(self, _request: web.Request) -> web.Response:
+        """GET /__emulator__/openapi.json: the API as OpenAPI describes it; no secret, so without a token."""
+        return answer(openapi())
 
     async def version(self, _request: web.Request) -> web.Response:
         """GET version/ (1.8)."""
@@ -218,7 +180,13 @@ class Routes:
     async def entitlements(self, request: web.Request) -> web.Response:
         """POST entitlements/evaluate/ (1.8): every feature is there."""
         names = [one["name"] for one in (await body(request)).get("entitlements") or ()]
+        if unknown := next((name for name in names if not FEATURE.fullmatch(name)), None):
+            raise wrong(any=unknown[:100])
         return answer({"entitlements": [{"name": name, "value": True} for name in names]})
+
+    async def list_templates(self, request: web.Request) -> web.Response:
+        """GET customTemplates/ (1.8): there are none."""
+        return self._page(request, [], 0)
 
     async def status(self, request: web.Request) -> web.Response:
         """GET status/{id}/ (1.5): 200 while the application starts, then 303 to it. Its id is the application's."""
@@ -259,7 +227,11 @@ class Routes:
         chosen = [
             self._environment(one)
             for one in found
-            if (text in one["name"] or text in one["description"]) and (not use_case or use_case in one["useCases"])
+            if (text in one["name"] or text in one["description"])
+            and (not use_case or use_case in one["useCases"])
+            and not (
+                request.query.get("isPublic", "").lower() == "true" or request.query.get("isOwn", "").lower() == "false"
+            )
         ]
         return self._page(request, chosen, len(chosen))
 
@@ -277,12 +249,24 @@ class Routes:
         self._store.delete_environment(request.match_info["id"])
         return web.Response(status=204)
 
+    async def environment_access(self, request: web.Request) -> web.Response:
+        """GET …/accessControl/: the administrator owns everything."""
+        self._store.get("environment", request.match_info["id"])
+        who = {"username": self._identity.email, "userId": self._identity.user_id}
+        return self._page(request, [{**who, "role": "OWNER", "canShare": True}], 1)
+
     async def create_environment_version(self, request: web.Request) -> web.Response:
         """POST executionEnvironments/{id}/versions/: multipart with the context, built from now on."""
+        if not request.content_type.startswith("multipart/"):
+            if (await body(request)).get("dockerImageUri"):
+                raise NotEmulated("environments from the address of an image")
+            raise wrong(docker_context="is required")
         fields, files = await multipart(request)
+        if fields.get("dockerImageUri") or any(file[0] in ("docker_image", "dockerImage") for file in files):
+            raise NotEmulated("environments from an image")
         contexts = [file for file in files if file[0] in ("docker_context", "dockerContext")]
         if not contexts:
-            raise wrong(docker_context="is required; environments from an image are not emulated")
+            raise wrong(docker_context="is required")
         _, filename, content = contexts[0]
         made = self._store.create_environment_version(
             request.match_info["id"], fields.get("description", ""), content, filename, fields.get("label")
@@ -327,7 +311,7 @@ class Routes:
 
     async def list_sources(self, request: web.Request) -> web.Response:
         """GET customApplicationSources/."""
-        return self._stored(request, "source", self._source, name=request.query.get("name"))
+        return self._stored(request, "source", self._source, name=request.query.get("name"), sort=ordering(request))
 
     async def get_source(self, request: web.Request) -> web.Response:
         """GET customApplicationSources/{id}/: latestVersion is null until there is one."""
@@ -366,6 +350,17 @@ class Routes:
         changed = self._store.update_source_version(request.match_info["version"], fields, files)
         return answer(self._source_version(changed))
 
+    async def delete_source_version(self, request: web.Request) -> web.Response:
+        """DELETE …/versions/{version}/."""
+        self._below("sourceVersion", request)
+        self._store.delete_source_version(request.match_info["version"])
+        return web.Response(status=204)
+
+    async def source_roles(self, request: web.Request) -> web.Response:
+        """GET customApplicationSources/{id}/sharedRoles/."""
+        self._store.get("source", request.match_info["id"])
+        return self._page(request, [self._role()], 1)
+
     async def get_item(self, request: web.Request) -> web.Response:
         """GET …/items/{item}/: one file with its content."""
         version = self._below("sourceVersion", request)
@@ -388,7 +383,10 @@ class Routes:
 
     async def create_application(self, request: web.Request) -> web.Response:
         """POST customApplications/: 202, and a place to ask how it goes."""
-        made = self._store.create_application(await body(request))
+        given = await body(request)
+        if given.get("environmentId") and not given.keys() & {"applicationSourceId", "applicationSourceVersionId"}:
+            raise NotEmulated("applications from an image (environmentId)")
+        made = self._store.create_application(given)
         self._runner.start_application(made["id"])
         response = answer(self._application(made), 202)
         response.headers["Location"] = f"{self._base()}{API}/status/{made['id']}/"
@@ -397,7 +395,8 @@ class Routes:
     async def list_applications(self, request: web.Request) -> web.Response:
         """GET customApplications/: `name` is an exact filter."""
         where = {key: request.query.get(key) for key in ("status", "customApplicationSourceId")}
-        return self._stored(request, "application", self._application, name=request.query.get("name"), where=where)
+        name = request.query.get("name")
+        return self._stored(request, "application", self._application, name=name, where=where, sort=ordering(request))
 
     async def get_application(self, request: web.Request) -> web.Response:
         """GET customApplications/{id}/."""
@@ -433,6 +432,11 @@ class Routes:
         found = self._store.get("application", request.match_info["id"])
         history: list[Body] = found["_history"]
         return self._page(request, history, len(history))
+
+    async def application_roles(self, request: web.Request) -> web.Response:
+        """GET customApplications/{id}/sharedRoles/."""
+        self._store.get("application", request.match_info["id"])
+        return self._page(request, [self._role()], 1)
 
     async def name_check(self, request: web.Request) -> web.Response:
         """GET customApplications/nameCheck/."""
@@ -480,22 +484,23 @@ class Routes:
     async def create_use_case(self, request: web.Request) -> web.Response:
         """POST useCases/."""
         given = await body(request)
-        return answer(self._store.create_use_case(given.get("name") or "", given.get("description") or ""), 201)
+        made = self._store.create_use_case(given.get("name") or "", given.get("description") or "")
+        return answer(self._use_case(made), 201)
 
     async def list_use_cases(self, request: web.Request) -> web.Response:
         """GET useCases/: all of the organisation; the restricted token of an application may not."""
-        return self._stored(request, "useCase", visible, sort=request.query.get("orderBy", "name"))
+        return self._stored(request, "useCase", self._use_case, sort=request.query.get("orderBy", "name"))
 
     async def get_use_case(self, request: web.Request) -> web.Response:
         """GET useCases/{id}/."""
-        return answer(visible(self._store.get("useCase", request.match_info["id"])))
+        return answer(self._use_case(self._store.get("useCase", request.match_info["id"])))
 
     async def update_use_case(self, request: web.Request) -> web.Response:
         """PATCH useCases/{id}/."""
         given = await body(request)
         changes = {key: given[key] for key in ("name", "description") if given.get(key) is not None}
         changed = self._store.change("useCase", request.match_info["id"], lambda found: found.update(changes))
-        return answer(visible(changed))
+        return answer(self._use_case(changed))
 
     async def delete_use_case(self, request: web.Request) -> web.Response:
         """DELETE useCases/{id}/."""
@@ -505,7 +510,7 @@ class Routes:
     async def link(self, request: web.Request) -> web.Response:
         """POST useCases/{id}/{type}/{entity}/."""
         info = request.match_info
-        return answer(visible(self._store.link(info["id"], info["type"], info["entity"])), 201)
+        return answer(self._link(self._store.link(info["id"], info["type"], info["entity"])), 201)
 
     async def unlink(self, request: web.Request) -> web.Response:
         """DELETE useCases/{id}/{type}/{entity}/."""
@@ -529,6 +534,44 @@ class Routes:
             "creatorFirstName": "Local",
             "creatorLastName": "Admin",
             "permissions": PERMISSIONS,
+        }
+
+    def _role(self) -> Body:
+        who = {"id": self._identity.user_id, "name": self._identity.email, "shareRecipientType": "user"}
+        return {**who, "role": "OWNER"}
+
+    def _person(self) -> Body:
+        identity = self._identity
+        return {
+            "id": identity.user_id,
+            "fullName": "Local Admin",
+            "email": identity.email,
+            "userhash": "4f9d2c7a1b3e5d6f8a0b1c2d3e4f5a6b",
+            "username": identity.email,
+        }
+
+    def _use_case(self, found: Body) -> Body:
+        """Shape a use case; one client demands people and all counts (contract 1.7)."""
+        owners: list[Body] = found.get("owners") or [self._person()]
+        counts = dict.fromkeys(("modelsCount", "projectsCount", "datasetsCount", "filesCount", "playgroundsCount"), 0)
+        return {
+            **counts,
+            "vectorDatabasesCount": 0,
+            "applicationsCount": self._store.count("link", parent=found["id"]),
+            **visible(found),
+            "created": owners[0],
+            "updated": owners[0],
+            "owners": owners,
+            "members": found.get("members") or owners,
+        }
+
+    def _link(self, found: Body) -> Body:
+        return {
+            **visible(found),
+            "experimentContainerId": found["useCaseId"],
+            "createdAt": found.get("createdAt") or now(),
+            "created": self._person(),
+            "isDeleted": False,
         }
 
     def _below(self, kind: str, request: web.Request) -> Body:
@@ -614,6 +657,14 @@ def bearer(request: web.BaseRequest) -> str:
     return token.strip() if scheme.lower() in ("bearer", "token") else ""
 
 
+def ordering(request: web.Request) -> str:
+    """Read orderBy of sources and applications. Raises Invalid."""
+    wanted = request.query.get("orderBy", "")
+    if wanted.lstrip("-") not in ("", "name", "createdAt", "updatedAt"):
+        raise wrong(orderBy="has to be name, createdAt or updatedAt, with a minus for descending")
+    return wanted
+
+
 def paging(request: web.Request) -> tuple[int, int]:
     """Read offset and limit. Raises Invalid."""
     try:
@@ -637,9 +688,17 @@ def error(status: int, message: str, errors: Mapping[str, str] | None = None) ->
 
 async def body(request: web.Request) -> dict[str, Any]:
     """Read a JSON object; an empty body counts as an empty object. Raises Invalid."""
-    if (request.content_length or 0) > LARGEST_JSON:
-        raise Invalid("The body is too large.")
-    return parse_object(await request.read())
+    return parse_object(await _read(request.content, request.content_length, LARGEST_JSON))
+
+
+async def _read(stream: aiohttp.StreamReader, length: int | None, most: int) -> bytes:
+    """Read a body that may be so large at most, whether its length is announced or not. Raises Invalid."""
+    content = bytearray()
+    while (length or 0) <= most and len(content) <= most:
+        if not (chunk := await stream.readany()):
+            return bytes(content)
+        content += chunk
+    raise Invalid(f"The body is larger than {most // 2**20} MB.")
 
 
 async def multipart(request: web.Request) -> tuple[dict[str, str], list[tuple[str, str, bytes]]]:
@@ -651,13 +710,19 @@ async def multipart(request: web.Request) -> tuple[dict[str, str], list[tuple[st
     fields: dict[str, str] = {}
     paths: list[tuple[int, str]] = []
     files: list[tuple[str, str, bytes]] = []
+    size = 0
     try:
         async for part in await request.multipart():
             if not isinstance(part, aiohttp.BodyPartReader):
                 raise Invalid("The multipart body is nested.")
-            content = bytes(await part.read(decode=False))
+            content = bytearray()
+            while chunk := await part.read_chunk(UPLOAD_CHUNK):
+                content += chunk
+                size += len(chunk)
+                if size > LARGEST_UPLOAD:
+                    raise Invalid(f"The upload is larger than {LARGEST_UPLOAD // 2**20} MB.")
             if part.filename is not None:
-                files.append((part.name or "", part.filename, content))
+                files.append((part.name or "", part.filename, bytes(content)))
             elif part.name == "filePath":
                 paths.append((len(files), content.decode()))
             else:

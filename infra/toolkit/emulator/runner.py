@@ -5,13 +5,10 @@ Work is done in threads; what comes of it goes to the store. Which containers se
 
 from __future__ import annotations
 
-import http.client
-import ipaddress
-import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from toolkit import bundles
-from toolkit.emulator import context
+from toolkit.emulator import containers, context
 from toolkit.emulator.fields import NotFound, StoreError
-from toolkit.emulator.store import MOST_LOG_LINES, Body, Store
+from toolkit.emulator.presence import Reads, Visits
+from toolkit.emulator.store import Body, Store
+from toolkit.emulator.switches import Switches
 from toolkit.errors import ToolkitError, ToolMissing
 from toolkit.front import Target
 from toolkit.source import SourceFile
@@ -29,19 +28,20 @@ from toolkit.source import SourceFile
 if TYPE_CHECKING:
     import docker
 
-    from toolkit.container import RunningApp
+    from toolkit.container import RunningApp, RunSpec
     from toolkit.image import AppImage, EnvironmentImage
 
 OWNER = "emulator"
 PATIENCE = 300.0  # platform-contract 3: the platform's own has been measured as about five minutes
 PROBE_EVERY = 0.1
-WATCH_EVERY = 1.0
+WATCH_EVERY = 0.5
 MOST_CRASHES = 5
 BACK_OFF = (1.0, 2.0, 4.0, 8.0, 16.0)
+HEALTHY = 60.0  # seconds after which earlier crashes are forgotten
 DRAIN = 2.0  # how long requests to the containers of an old version may still take
-STOP_GRACE = 10
 STARTS_AT_ONCE = 8
-HOST_NAME = "host.docker.internal"
+RESTING = ("stopped", "paused")
+WITHOUT_ENGINE = "Nothing was built or run: the platform was told to go without the engine (switches)."
 
 
 class Runner(Protocol):
@@ -70,8 +70,19 @@ class _Served:
     version: str
     apps: list[RunningApp]
     targets: tuple[Target, ...]
+    plan: _Plan | None
     crashes: int = 0
     ready_at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How the containers of a version are run, so that one of them can be replaced."""
+
+    spec: RunSpec
+    replicas: int
+    mode: Literal["keep", "strip"]
+    health: str | None
 
 
 class EngineRunner:
@@ -88,6 +99,9 @@ class EngineRunner:
         mirror: str = "",
         on_bridge: Callable[[str], None],
         log: Callable[[str], None],
+        visits: Visits | None = None,
+        reads: Reads | None = None,
+        switches: Callable[[], Switches] = Switches,
     ) -> None:
         self._store = store
         self._environ = dict(environ)
@@ -97,14 +111,20 @@ class EngineRunner:
         self._mirror = mirror
         self._on_bridge = on_bridge
         self._log = log
+        self._visits = visits or Visits()
+        self._reads = reads or Reads()
+        self._switches = switches
         self._served: dict[str, _Served] = {}
         self._lock = threading.RLock()
         self._starting: dict[str, list[RunningApp]] = {}
+        self._later: list[tuple[float, str, Callable[[], None]]] = []
         self._building = threading.Lock()
         self._creating = threading.Lock()
         self._over = threading.Event()
+        self._swept = threading.Event()
         self._builds = ThreadPoolExecutor(1, "build")
         self._starts = ThreadPoolExecutor(STARTS_AT_ONCE, "start")
+        self._ends = ThreadPoolExecutor(STARTS_AT_ONCE, "end")
         self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
         self._connection: tuple[docker.DockerClient, str, int] | None = None
 
@@ -112,6 +132,12 @@ class EngineRunner:
 
     def resume(self) -> None:
         """Bring back what ran when the platform ended, and take up builds that it was cut off from."""
+        # Nothing is created before this is over: what an earlier run left carries the same label as what is new.
+        self._ends.submit(self._guarded, self._sweep, "sweep")
+        self._take_up()
+        self._watcher.start()
+
+    def _take_up(self) -> None:
         for version in self._store.find("environmentVersion")[0]:
             if version["buildStatus"] in ("submitted", "processing"):
                 self.build_environment(version["id"])
@@ -122,14 +148,21 @@ class EngineRunner:
         ]
         for application in applications:
             self._store.set_application(application["id"], status="initializing")
-        self._starts.submit(self._guarded, self._sweep, "sweep")
         for application in applications:
             self.start_application(application["id"])
-        self._watcher.start()
+
+    def start_over(self) -> None:
+        """Stop serving everything, and serve what the store holds by now."""
+        with self._lock:
+            everything = list(self._served)
+        for application_id in everything:
+            self.remove_application(application_id)
+        self._take_up()
 
     def build_environment(self, version_id: str) -> None:
         """Build the environment of a version, some time soon."""
-        self._builds.submit(self._guarded, lambda: self._build(version_id), version_id)
+        began = time.monotonic()
+        self._builds.submit(self._guarded, lambda: self._build(version_id, began), version_id)
 
     def start_application(self, application_id: str) -> None:
         """Serve the application's wanted version, some time soon; the old one serves until it is ready."""
@@ -140,7 +173,20 @@ class EngineRunner:
         with self._lock:
             served = self._served.pop(application_id, None)
         if served is not None:
-            self._starts.submit(self._guarded, lambda: _remove(served.apps), application_id)
+            self._ends.submit(self._guarded, lambda: containers.remove(served.apps), application_id)
+
+    def rest_application(self, application_id: str, status: str) -> None:
+        """Stop an application, or pause it: its containers are gone, its last lines are kept. Raises NotFound."""
+        with self._lock:
+            serving = self._served.get(application_id)
+        kept = containers.lines(serving.apps) if serving else []
+        logs: dict[str, Any] = {"_logs": kept} if kept else {}
+        # The state comes first: whatever is just about to serve sees it, or is found below.
+        self._store.set_application(application_id, status=status, **logs)
+        with self._lock:
+            served = self._served.pop(application_id, None)
+        if served is not None:
+            self._ends.submit(self._guarded, lambda: containers.stop(served.apps), application_id)
 
     def targets(self, application_id: str) -> tuple[Target, ...]:
         """Give where an application is served; empty while it is not."""
@@ -156,13 +202,13 @@ class EngineRunner:
             served = self._served.get(application_id)
             apps = list(self._starting.get(application_id) or (served.apps if served else ()))
         # After a failed change of version the old one may still serve; what counts is why the new one failed.
-        return kept if application["status"] == "failed" else _lines(apps) or kept
+        return kept if application["status"] == "failed" else containers.lines(apps) or kept
 
     def close(self) -> None:
         """Remove all containers and end; what ran is brought back at the next start."""
         self._over.set()
-        self._builds.shutdown(wait=False, cancel_futures=True)
-        self._starts.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._builds, self._starts, self._ends):
+            pool.shutdown(wait=False, cancel_futures=True)
         if self._connection is not None:
             from toolkit.container import sweep
 
@@ -182,15 +228,23 @@ class EngineRunner:
                 client, address = engine.connect(self._environ, self._home)
                 cpus = int(client.info().get("NCPU", 1))
                 self._connection = (client, address.host, cpus)
-                self._on_bridge(_bridge_address(client))
+                self._on_bridge(containers.bridge_address(client))
             return self._connection
 
     def _sweep(self) -> None:
+        """Remove what an earlier run of this platform left, and what builds left whose process is gone."""
+        from toolkit import engine
         from toolkit.container import sweep
+        from toolkit.image import BUILD_OWNER
 
-        client, _, _ = self._engine()
-        for name in sweep(client, OWNER, lambda run: run != self._instance):
-            self._log(f"removed {name}, which an earlier run left behind")
+        try:
+            client, _, _ = self._engine()
+            left = sweep(client, OWNER, lambda run: run != self._instance)
+            left += sweep(client, BUILD_OWNER, engine.is_alive)
+            for name in left:
+                self._log(f"removed {name}, which an earlier run left behind")
+        finally:
+            self._swept.set()
 
     def _guarded(self, work: Callable[[], Any], what: str) -> None:
         """Do some work; an error that nothing foresaw goes to the log, not into the void."""
@@ -204,11 +258,18 @@ class EngineRunner:
 
     # --- Environments -------------------------------------------------------------------------------------------------
 
-    def _build(self, version_id: str) -> None:
+    def _build(self, version_id: str, began: float) -> None:
         lines: list[str] = []
+        pace = self._switches().builds
         self._store.set_build(version_id, "processing")
         try:
-            self._environment_image(version_id, lines.append)
+            if pace.engine:
+                self._environment_image(version_id, lines.append)
+            else:
+                lines.append(WITHOUT_ENGINE)
+            self._reads.hold(pace, version_id, began, self._over.is_set)
+            if self._over.is_set():
+                return
         except (ToolkitError, context.BadContext) as error:
             details = [*lines, *getattr(error, "details", ())]
             self._store.set_build(version_id, "failed", log="\n".join(details), error=str(error))
@@ -232,6 +293,7 @@ class EngineRunner:
     # --- Applications -------------------------------------------------------------------------------------------------
 
     def _start(self, application_id: str, crashes: int = 0) -> None:
+        began, pace = time.monotonic(), self._switches().starts
         application = self._store.get("application", application_id)
         version_id = application["customApplicationSourceVersionId"]
         resources = self._store.application_resources(application)
@@ -239,18 +301,24 @@ class EngineRunner:
         built: AppImage | None = None
         apps: list[RunningApp] = []
         try:
-            version = self._store.get("sourceVersion", version_id)
-            built = self._app_image(version, resources, build_log)
-            with self._lock:
-                self._starting[application_id] = apps
-            targets = self._run(application, version, built, resources, apps)
-            self._wait(version_id, apps, targets, resources)
-            self._serve(application_id, _Served(version_id, apps, targets, crashes), build_log)
+            self._check_wanted(application_id, version_id)
+            new = _Served(version_id, apps, (), None, crashes)
+            if pace.engine:
+                version = self._store.get("sourceVersion", version_id)
+                built = self._app_image(version, resources, build_log)
+                build_log[:] = built.log  # of an image that was there already, too
+                with self._lock:
+                    self._starting[application_id] = apps
+                new.plan = self._plan(application, version, built, resources)
+                new.targets = self._run(application_id, version_id, new.plan, new.plan.replicas, apps)
+                self._wait(version_id, apps, new.targets, new.plan.health)
+            self._reads.hold(pace, application_id, began, lambda: self._unwanted(application_id, version_id))
+            self._serve(application_id, new, build_log)
         except _Unwanted:
-            _remove(apps)
+            containers.remove(apps)
         except Exception as error:
-            logs = _lines(apps)
-            _remove(apps)
+            logs = containers.lines(apps)
+            containers.remove(apps)
             self._failed(application_id, version_id, error, logs, build_log, built=built is not None)
             if not isinstance(error, ToolkitError | StoreError | context.BadContext | _NotReady):
                 raise
@@ -264,40 +332,42 @@ class EngineRunner:
         with self._lock:
             self._check_wanted(application_id, new.version)
             before = self._served.get(application_id)
+            new.ready_at = time.monotonic()
             self._served[application_id] = new
-        try:
             log = {"_buildLog": "\n".join(build_log)} if build_log else {}
-            self._store.set_application(
-                application_id,
-                status="running",
-                _serving=new.version,
-                _buildStatus="success",
-                _buildError="",
-                _noEngine=False,
-                **log,
-            )
-        finally:
-            if before is not None:
-                self._starts.submit(self._guarded, lambda: self._retire(before.apps), application_id)
+            with suppress(NotFound):
+                self._store.set_application(
+                    application_id,
+                    status="running",
+                    _serving=new.version,
+                    _buildStatus="success",
+                    _buildError="",
+                    _noEngine=False,
+                    **log,
+                )
+        if before is not None:
+            self._ends.submit(self._guarded, lambda: self._retire(before.apps), application_id)
+        if self._unwanted(application_id, new.version):
+            self.remove_application(application_id)  # it was deleted in between
 
     def _retire(self, apps: list[RunningApp]) -> None:
         """End containers that nothing is sent to any more, after what they were asked before."""
         self._over.wait(DRAIN)
-        for app in apps:
-            with suppress(Exception):
-                app.stop(STOP_GRACE)
-        _remove(apps)
+        containers.stop(apps)
 
     def _check_wanted(self, application_id: str, version_id: str) -> None:
-        """Raise _Unwanted when the application is gone, has to serve another version, or the platform ends."""
-        if self._over.is_set():
+        """Raise _Unwanted when the application is gone or rests, has to serve another version, or the platform ends."""
+        if self._unwanted(application_id, version_id):
             raise _Unwanted
+
+    def _unwanted(self, application_id: str, version_id: str) -> bool:
+        if self._over.is_set():
+            return True
         try:
             application = self._store.get("application", application_id)
         except NotFound:
-            raise _Unwanted from None
-        if application["customApplicationSourceVersionId"] != version_id:
-            raise _Unwanted
+            return True
+        return application["customApplicationSourceVersionId"] != version_id or application["status"] in RESTING
 
     def _app_image(self, version: Body, resources: Body, build_log: list[str]) -> AppImage:
         from toolkit import baseimage, image
@@ -317,64 +387,55 @@ class EngineRunner:
                 on_line=build_log.append,
             )
 
-    def _run(
-        self, application: Body, version: Body, built: AppImage, resources: Body, apps: list[RunningApp]
-    ) -> tuple[Target, ...]:
-        """Start the replicas; each is added to `apps` as soon as it is there."""
+    def _plan(self, application: Body, version: Body, built: AppImage, resources: Body) -> _Plan:
         from toolkit import container
 
-        client, host, cpus = self._engine()
+        client, _, _ = self._engine()
         keep = not resources["serviceWebRequestsOnRootPath"]
         spec = container.RunSpec(
             image=built,
-            env=self._container_environment(application, version, keep=keep),
+            env=containers.environment(
+                application,
+                version,
+                port=self._port,
+                keep=keep,
+                encoding=self._switches().parameter_encoding,
+                secret=lambda credential: str(self._store.get("credential", credential)["_secret"]),
+            ),
             bundle=bundles.find(resources["resourceLabel"]),
             owner=OWNER,
             run_id=self._instance,
-            extra_hosts={HOST_NAME: _bridge_address(client)},
+            extra_hosts={containers.HOST_NAME: containers.bridge_address(client)},
             labels={"bun-to-datarobot.application": application["id"]},
         )
-        for _ in range(resources["replicas"]):
-            with self._creating:
-                self._check_wanted(application["id"], version["id"])
-                apps.append(container.start(client, spec, host=host, cpus=cpus))
         mode: Literal["keep", "strip"] = "keep" if keep else "strip"
-        return tuple(Target(app.host, app.port, application["id"], mode) for app in apps)
+        return _Plan(spec, resources["replicas"], mode, resources.get("healthEndpointPath") or None)
 
-    def _container_environment(self, application: Body, version: Body, *, keep: bool) -> dict[str, str]:
-        """Give the variables that the platform sets (platform-contract 3); PORT is not among them."""
-        identity = application["id"]
-        environment = {
-            "DATAROBOT_ENDPOINT": f"http://{HOST_NAME}:{self._port}/api/v2",
-            "DATAROBOT_API_TOKEN": application["_restrictedToken"],
-            "APPLICATION_ID": identity,
-            "BASE_PATH": f"custom_applications/{identity}",
-            "DR_CUSTOM_APP_EXTERNAL_URL": f"http://127.0.0.1:{self._port}/custom_applications/{identity}/",
-        }
-        if keep:
-            environment["SCRIPT_NAME"] = f"/apps/{identity}"
-        for parameter in version["runtimeParameters"]:
-            if parameter["currentValue"] is None:
-                continue
-            environment[f"MLOPS_RUNTIME_PARAM_{parameter['fieldName']}"] = self._parameter_value(parameter)
-        return environment
+    def _run(
+        self, application_id: str, version_id: str, plan: _Plan, count: int, apps: list[RunningApp]
+    ) -> tuple[Target, ...]:
+        """Start so many replicas; each is added to `apps` as soon as it is there. Raises _Unwanted."""
+        from toolkit import container
 
-    def _parameter_value(self, parameter: Body) -> str:
-        value = parameter["currentValue"]
-        if parameter["type"] == "credential":
-            secret = self._store.get("credential", str(value))["_secret"]
-            payload = {"credentialType": "api_token", "apiToken": secret}
-            return json.dumps({"type": "credential", "payload": payload})
-        return json.dumps({"type": parameter["type"], "payload": value})
+        client, host, cpus = self._engine()
+        while not self._swept.wait(PROBE_EVERY):
+            self._check_wanted(application_id, version_id)
+        started = []
+        for _ in range(count):
+            with self._creating:
+                self._check_wanted(application_id, version_id)
+                started.append(container.start(client, plan.spec, host=host, cpus=cpus))
+                apps.append(started[-1])
+        return tuple(Target(app.host, app.port, application_id, plan.mode) for app in started)
 
-    def _wait(self, version_id: str, apps: list[RunningApp], targets: tuple[Target, ...], resources: Body) -> None:
+    def _wait(self, version_id: str, apps: list[RunningApp], targets: tuple[Target, ...], health: str | None) -> None:
         """Probe every replica as Kubernetes does, until each has answered well. Raises _NotReady, _Unwanted."""
         deadline = time.monotonic() + PATIENCE
         for app, target in zip(apps, targets, strict=True):
-            path = resources.get("healthEndpointPath") or target.upstream_path("/")
+            path = health or target.upstream_path("/")
             answer = "nothing listens on port 8080"
             while True:
-                status = _probe(app.host, app.port, path)
+                status = containers.probe(app.host, app.port, path)
                 if 200 <= status < 400:
                     break
                 answer = f"{path} answers {status}" if status else answer
@@ -417,54 +478,100 @@ class EngineRunner:
             )
             self._log(f"application {application_id} failed: {text}")
 
+    # --- Watching -----------------------------------------------------------------------------------------------------
+
     def _watch(self) -> None:
-        """Start crashed applications again, each time after a longer pause; after five crashes they have failed."""
+        """Start what crashed again, each time after a longer pause, and pause what nobody visits."""
         while not self._over.wait(WATCH_EVERY):
+            self._do_what_is_due()
             with self._lock:
                 everything = list(self._served.items())
             for application_id, served in everything:
                 with suppress(Exception):
-                    if all(app.state().running for app in served.apps):
-                        if served.crashes and time.monotonic() - served.ready_at > 60:
-                            served.crashes = 0
-                        continue
-                    self._crashed(application_id, served)
+                    self._look_at(application_id, served)
 
-    def _crashed(self, application_id: str, served: _Served) -> None:
+    def _do_what_is_due(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            due = [one for one in self._later if one[0] <= now]
+            self._later = [one for one in self._later if one[0] > now]
+        for _, application_id, work in due:
+            self._starts.submit(self._guarded, work, application_id)
+
+    def _look_at(self, application_id: str, served: _Served) -> None:
+        dead = [app for app in list(served.apps) if not app.state().running]
+        if dead:
+            self._crashed(application_id, served, dead)
+            return
+        if served.crashes and time.monotonic() - served.ready_at > HEALTHY:
+            served.crashes = 0
+        after = self._switches().pause_after
+        if after and self._visits.idle(application_id, served.ready_at) > after:
+            application = self._store.get("application", application_id)
+            if application["allowAutoStopping"] and application["status"] == "running":
+                self._log(f"application {application_id} is paused, nobody has visited it for {after:.0f} s")
+                self.rest_application(application_id, "paused")
+
+    def _crashed(self, application_id: str, served: _Served, dead: list[RunningApp]) -> None:
+        """Serve with the replicas that are left, and replace the others; without any the application starts anew."""
         with self._lock:
             if self._served.get(application_id) is not served:
                 return
-            del self._served[application_id]
-        logs = _lines(served.apps)
-        _remove(served.apps)
-        self._log(f"application {application_id} crashed ({served.crashes + 1})")
-        if served.crashes + 1 >= MOST_CRASHES:
-            error = _NotReady("The application crashed again and again.")
-            self._failed(application_id, served.version, error, logs, [], built=True)
+            served.crashes += 1
+            gone = {(app.host, app.port) for app in dead}
+            served.apps = [app for app in served.apps if app not in dead]
+            served.targets = tuple(one for one in served.targets if (one.host, one.port) not in gone)
+            if not served.apps:
+                del self._served[application_id]
+        logs = containers.lines(dead)
+        containers.remove(dead)
+        self._log(f"application {application_id} crashed ({served.crashes})")
+        pause = BACK_OFF[min(served.crashes - 1, len(BACK_OFF) - 1)]
+        if served.apps:
+            self._do_later(pause, application_id, lambda: self._replace(application_id, served))
             return
-        self._store.set_application(application_id, status="initializing", _logs=logs)
-        pause = BACK_OFF[min(served.crashes, len(BACK_OFF) - 1)]
+        with suppress(_Unwanted):
+            self._check_wanted(application_id, served.version)
+            if served.crashes >= MOST_CRASHES:
+                error = _NotReady("The application crashed again and again.")
+                self._failed(application_id, served.version, error, logs, [], built=True)
+                return
+            self._store.set_application(application_id, status="initializing", _logs=logs)
+            self._do_later(pause, application_id, lambda: self._start(application_id, served.crashes))
 
-        def again() -> None:
-            if not self._over.wait(pause):
-                self._start(application_id, served.crashes + 1)
+    def _do_later(self, pause: float, application_id: str, work: Callable[[], None]) -> None:
+        with self._lock:
+            self._later.append((time.monotonic() + pause, application_id, work))
 
-        self._starts.submit(self._guarded, again, application_id)
-
-
-def _remove(apps: list[RunningApp]) -> None:
-    for app in apps:
-        with suppress(Exception):  # an engine that is gone; what is left then is swept at the next start
-            app.remove()
-
-
-def _lines(apps: list[RunningApp]) -> list[str]:
-    """Give the last lines that these containers wrote, as far as the engine can tell."""
-    lines: list[str] = []
-    for app in apps:
-        with suppress(Exception):
-            lines += app.logs(MOST_LOG_LINES)
-    return lines[-MOST_LOG_LINES:]
+    def _replace(self, application_id: str, served: _Served) -> None:
+        """Start the replicas that are missing, beside those that still serve."""
+        plan = served.plan
+        with self._lock:
+            current = self._served.get(application_id) is served
+            missing = plan.replicas - len(served.apps) if plan else 0
+        if plan is None or not current or missing <= 0:
+            return
+        apps: list[RunningApp] = []
+        try:
+            targets = self._run(application_id, served.version, plan, missing, apps)
+            self._wait(served.version, apps, targets, plan.health)
+        except _Unwanted:
+            containers.remove(apps)
+        except Exception as error:
+            containers.remove(apps)
+            served.crashes += 1
+            self._log(f"a replica of application {application_id} did not come back: {error}")
+            pause = BACK_OFF[min(served.crashes - 1, len(BACK_OFF) - 1)]
+            self._do_later(pause, application_id, lambda: self._replace(application_id, served))
+        else:
+            with self._lock:
+                current = self._served.get(application_id) is served
+                if current:
+                    served.apps = [*served.apps, *apps]
+                    served.targets = (*served.targets, *targets)
+                    served.ready_at = time.monotonic()
+            if not current:
+                containers.remove(apps)
 
 
 class _NotReady(Exception):
@@ -473,37 +580,3 @@ class _NotReady(Exception):
 
 class _Unwanted(Exception):
     """What is being started is not wanted any more."""
-
-
-def _probe(host: str, port: int, path: str) -> int:
-    """Ask as kube-probe does; give the status, 0 when nothing answers."""
-    connection = http.client.HTTPConnection(host, port, timeout=5)
-    try:
-        connection.request("GET", path, headers={"User-Agent": "kube-probe/1.30", "Accept": "*/*"})
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
-
-
-def _bridge_address(client: docker.DockerClient) -> str:
-    """Give the address under which containers reach the engine's host: the bridge's gateway.
-
-    Engines that were not told a gateway do not say which one they use; it is then the first address of the subnet.
-    """
-    from docker.errors import NotFound as NoNetwork
-
-    for name in ("bridge", "podman"):
-        with suppress(NoNetwork):
-            return _gateway(client.networks.get(name).attrs["IPAM"]["Config"] or ())
-    return "host-gateway"
-
-
-def _gateway(configs: Iterable[Mapping[str, str]]) -> str:
-    for config in configs:
-        if config.get("Gateway"):
-            return str(config["Gateway"])
-        if config.get("Subnet"):
-            return str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
-    return "host-gateway"

@@ -1,7 +1,8 @@
 """The process of the local platform: `python -m toolkit.emulator.server --data DIR --port N`.
 
 It listens on the loopback address, and on the engine's bridge address once there is an engine: containers reach it
-there. When it is ready it writes DIR/emulator.json; its log goes to standard error (DIR/emulator.log).
+there. Any other address needs --expose. When it is ready it writes DIR/emulator.json; its log goes to standard error
+(DIR/emulator.log).
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections import deque
@@ -19,23 +22,29 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from filelock import FileLock, Timeout
 
-from toolkit.emulator import console_page, identity, seed
+from toolkit.emulator import identity, lock, seed
+from toolkit.emulator.console_page import ConsolePage
 from toolkit.emulator.edge import SIGN_IN, Edge
 from toolkit.emulator.fields import StoreError
-from toolkit.emulator.routes import API, Routes, bearer, error
+from toolkit.emulator.listening import Listener
+from toolkit.emulator.mishaps import FAULT_KEY, mishaps
+from toolkit.emulator.presence import Reads, Visits
+from toolkit.emulator.routes import Routes, error
+from toolkit.emulator.routes_catalogue import API
 from toolkit.emulator.runner import EngineRunner
+from toolkit.emulator.steering import Steering
 from toolkit.emulator.store import Body, Store, now
+from toolkit.emulator.switches import Switches
 from toolkit.front import session
 
 LARGEST_BODY = 2 * 2**30
-LONGEST_HEADER = 64 * 2**10
 MOST_REQUESTS = 10_000
-SHOWN_REQUESTS = 50
-STATE_FILE, LOCK_FILE = "emulator.json", "emulator.lock"
+LOOPBACK = "127.0.0.1"
+STATE_FILE = "emulator.json"
 
 
 def log(text: str) -> None:
@@ -49,27 +58,45 @@ def today() -> datetime:
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
+def refuse_exposure(host: str, *, expose: bool) -> str:
+    """Say why the platform may not listen on an address; empty when it may.
+
+    Whoever reaches it can try tokens and see the sign-in page, and applications run with tokens of their own: other
+    machines get to it only when somebody has said so.
+    """
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return f"{host} is no address; give one of this machine's, like {LOOPBACK}"
+    if loopback or expose:
+        return ""
+    return f"{host} can be reached from other machines; use --expose if that is wanted, or {LOOPBACK}"
+
+
 class Platform:
     """One running local platform."""
 
-    def __init__(self, data: Path, port: int, mirror: str) -> None:
+    def __init__(self, data: Path, port: int, mirror: str, host: str = LOOPBACK) -> None:
         self._data = data
         self._port = port
+        self._host = host
         self._mirror = mirror
         self._store = Store(data)
         self._identity = identity.load(data)
         self._requests: deque[Body] = deque(maxlen=MOST_REQUESTS)
+        self._visits, self._reads = Visits(), Reads()
         self._over = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._bridge: str = ""
+        self._steering: Steering | None = None
         self._store.sweep_blobs()
         if self._store.is_new:
-            seed.plant(self._store, self._identity.org_id, today())
+            self._plant()
 
     @property
     def base(self) -> str:
         """The platform's own address."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{LOOPBACK}:{self._port}"
 
     async def run(self) -> None:
         """Serve until a signal comes."""
@@ -84,22 +111,16 @@ class Platform:
             mirror=self._mirror,
             on_bridge=self._on_bridge,
             log=log,
+            visits=self._visits,
+            reads=self._reads,
+            switches=lambda: self._steering.switches if self._steering else Switches(),
         )
         async with session() as client:
-            # As at the front: bodies pass as they are, a visitor who leaves ends his request, long headers are allowed.
-            web_runner = web.AppRunner(
-                self._application(runner, client),
-                access_log=None,
-                shutdown_timeout=2,
-                auto_decompress=False,
-                handler_cancellation=True,
-                max_line_size=LONGEST_HEADER,
-                max_field_size=LONGEST_HEADER,
-            )
-            await web_runner.setup()
-            self._web_runner = web_runner
+            listener = Listener(self._application(runner, client))
+            await listener.setup()
+            self._listener = listener
             try:
-                await web.TCPSite(web_runner, "127.0.0.1", self._port, backlog=1024).start()
+                await self._listen()
                 self._write_state()
                 log(f"ready at {self.base}")
                 runner.resume()
@@ -107,58 +128,45 @@ class Platform:
                 log("ending")
             finally:
                 (self._data / STATE_FILE).unlink(missing_ok=True)
-                await web_runner.cleanup()
+                await listener.close()
                 await asyncio.to_thread(runner.close)
                 self._store.close()
 
-    def _application(self, runner: EngineRunner, client: object) -> web.Application:
+    async def _listen(self) -> None:
+        hosts = {LOOPBACK, self._host} if self._host != "0.0.0.0" else {self._host}
+        for host in sorted(hosts):
+            await self._listener.listen(host, self._port)
+
+    def _application(self, runner: EngineRunner, client: aiohttp.ClientSession) -> web.Application:
         routes = Routes(self._store, runner, self._identity, lambda: self.base)
-        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[recorded(self._requests.append, log)])
+        steering = Steering(self._store, lambda: runner, routes, self._data, plant=self._plant, requests=self._requests)
+        self._steering = steering
+        app = web.Application(
+            client_max_size=LARGEST_BODY,
+            middlewares=[recorded(self._requests.append, log, self._reads), mishaps(steering.faults)],
+        )
         routes.add_to(app)
-        edge = Edge(self._store, runner, self._identity, routes, client)  # type: ignore[arg-type]
+        edge = Edge(self._store, runner, self._identity, routes, client, self._visits)
         edge.add_to(app)
-
-        async def health(_request: web.Request) -> web.Response:
-            return web.json_response({"pid": os.getpid(), "data": str(self._data)})
-
-        async def requests(request: web.Request) -> web.Response:
-            if routes.level(bearer(request)) != "full":
-                return error(401, "Invalid API token.")
-            return web.json_response({"requests": list(self._requests)})
-
-        async def reset(request: web.Request) -> web.Response:
-            if routes.level(bearer(request)) != "full":
-                return error(401, "Invalid API token.")
-            for application in self._store.find("application")[0]:
-                runner.remove_application(application["id"])
-            self._store.clear()
-            self._requests.clear()
-            seed.plant(self._store, self._identity.org_id, today())
-            return web.json_response({"reset": True})
-
-        async def console(_request: web.Request) -> web.Response:
-            asked = [one for one in reversed(self._requests) if one["path"].startswith(API)][:SHOWN_REQUESTS]
-            text = console_page.draw(self._store, asked, self.base + API)
-            return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
-
-        app.router.add_get("/__emulator__/health", health)
-        app.router.add_get("/__emulator__/requests", requests)
-        app.router.add_post("/__emulator__/reset", reset)
-        app.router.add_get("/", console)
+        ConsolePage(self._store, runner, steering, self._requests, edge.signed_in, self.base + API).add_to(app)
+        steering.add_to(app)  # last: it answers for everything below /__emulator__/ that nobody else has
         return app
+
+    def _plant(self) -> None:
+        seed.plant(self._store, self._identity.org_id, today())
 
     def _on_bridge(self, address: str) -> None:
         self._loop.call_soon_threadsafe(self._listen_on, address)
 
     def _listen_on(self, address: str) -> None:
         """Listen on the bridge's address too, for the containers."""
-        if self._bridge or not address[:1].isdigit():
+        if self._bridge or not address[:1].isdigit() or self._host == "0.0.0.0":
             return
         self._bridge = address
 
         async def listen() -> None:
             try:
-                await web.TCPSite(self._web_runner, address, self._port, backlog=1024).start()
+                await self._listener.listen(address, self._port)
             except OSError as problem:
                 log(f"containers cannot reach the platform, {address}:{self._port} is not free: {problem}")
 
@@ -171,7 +179,7 @@ class Platform:
         draft.replace(self._data / STATE_FILE)
 
 
-def recorded(keep: Callable[[Body], None], log: Callable[[str], None]) -> Middleware:
+def recorded(keep: Callable[[Body], None], log: Callable[[str], None], reads: Reads | None = None) -> Middleware:
     """Keep a record of every request, never of its body or its token; turn failures into the platform's errors."""
 
     @web.middleware
@@ -191,16 +199,19 @@ def recorded(keep: Callable[[Body], None], log: Callable[[str], None]) -> Middle
             log(f"{request.method} {request.path}: {type(problem).__name__}: {problem}")
             return error(500, "The emulator failed; its log says why: invoke emulator.logs")
         finally:
-            keep(
-                {
-                    "at": now(),
-                    "method": request.method,
-                    "path": request.path,
-                    "query": "" if request.path == SIGN_IN else request.query_string,
-                    "status": status,
-                    "ms": round((time.monotonic() - started) * 1000, 1),
-                }
-            )
+            if reads is not None:
+                reads.note(request.method, request.path)
+            entry = {
+                "at": now(),
+                "method": request.method,
+                "path": request.path,
+                "query": "" if request.path == SIGN_IN else request.query_string,
+                "status": status,
+                "ms": round((time.monotonic() - started) * 1000, 1),
+            }
+            if (fault := request.get(FAULT_KEY)) is not None:
+                entry["fault"] = fault
+            keep(entry)
 
     return record
 
@@ -211,29 +222,31 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--mirror", default="")
+    parser.add_argument("--host", default=LOOPBACK)
+    parser.add_argument("--expose", action="store_true")
     options = parser.parse_args()
-    options.data.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(options.data / LOCK_FILE)
-    try:
-        lock.acquire(timeout=5)
-    except Timeout:
-        log(f"another local platform has the folder {options.data}")
-        return 1
+    if refusal := refuse_exposure(options.host, expose=options.expose):
+        log(f"cannot start: {refusal}")
+        return 2
 
     async def serve() -> None:
-        await Platform(options.data, options.port, options.mirror).run()
+        await Platform(options.data, options.port, options.mirror, options.host).run()
 
     try:
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serve())
-    except (OSError, StoreError) as problem:
+        with lock.owned(options.data):
+            with contextlib.suppress(KeyboardInterrupt):
+                asyncio.run(serve())
+            # Threads that wait for the engine or for an application must not keep the process alive, and must not
+            # outlive the lock either.
+            (options.data / lock.OWNER_FILE).unlink(missing_ok=True)
+            sys.stderr.flush()
+            os._exit(0)
+    except lock.FolderTaken as problem:
+        log(str(problem))
+        return 1
+    except (OSError, StoreError, sqlite3.Error) as problem:
         log(f"cannot start: {problem}")
         return 1
-    finally:
-        lock.release()
-    # Threads that wait for the engine or for an application must not keep the process alive.
-    sys.stderr.flush()
-    os._exit(0)
 
 
 if __name__ == "__main__":

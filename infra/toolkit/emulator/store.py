@@ -19,9 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from toolkit.emulator import migrations
 from toolkit.emulator.fields import (
     Conflict,
     Invalid,
+    NotEmulated,
     NotFound,
     check_required,
     parameter_problem,
@@ -30,17 +32,6 @@ from toolkit.emulator.fields import (
 )
 
 DATABASE = "emulator.sqlite"
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE object (
-    id TEXT PRIMARY KEY, kind TEXT NOT NULL, parent TEXT NOT NULL, name TEXT NOT NULL,
-    number INTEGER NOT NULL, body TEXT NOT NULL
-);
-CREATE INDEX object_kind ON object (kind, parent, number);
-CREATE INDEX object_name ON object (kind, name);
-CREATE TABLE counter (number INTEGER NOT NULL);
-INSERT INTO counter VALUES (0);
-"""
 DEFAULT_RESOURCES = {
     "replicas": 1,
     "resourceLabel": "cpu.small",
@@ -50,6 +41,9 @@ DEFAULT_RESOURCES = {
 MOST_LOG_LINES = 1000
 # The provider and the SDK name applications differently in the paths of use cases (platform-contract 1.7).
 APPLICATION_TYPES = ("customApplications", "applications")
+
+# The fields of each type of credential that is emulated; the last one is the secret.
+SECRETS = {"api_token": ("apiToken",), "basic": ("user", "password")}
 
 Body = dict[str, Any]
 
@@ -77,12 +71,11 @@ class Store:
         self._db = sqlite3.connect(data / DATABASE, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-        elif version > SCHEMA_VERSION:
+        try:
+            migrations.upgrade(self._db, data / DATABASE)
+        except BaseException:
             self._db.close()
-            raise Invalid(f"The data of the local platform is of version {version}, newer than this toolkit.")
+            raise
 
     def close(self) -> None:
         """Close the database."""
@@ -145,6 +138,14 @@ class Store:
             ).fetchall()
         return [json.loads(row[0]) for row in rows], int(total)
 
+    def count(self, kind: str, *, parent: str) -> int:
+        """Tell how many objects of a kind hang below another one."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT count(*) FROM object WHERE kind = ? AND parent = ?", (kind, parent)
+            ).fetchone()
+        return int(row[0])
+
     def add(self, kind: str, body: Body, *, parent: str = "") -> Body:
         """Store a new object; it gets an id where it has none."""
         body.setdefault("id", new_id())
@@ -179,6 +180,29 @@ class Store:
             self._db.execute("DELETE FROM object")
         for blob in self.blobs.iterdir():
             blob.unlink(missing_ok=True)
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of all objects to a new database at `path`."""
+        with self._lock:
+            self._db.execute("VACUUM INTO ?", (str(path),))
+        path.chmod(0o600)
+
+    def replace_by(self, path: Path) -> None:
+        """Replace all objects by those of the database at `path`, in one step; its file contents are there already."""
+        other = sqlite3.connect(path)
+        try:
+            migrations.upgrade(other, path)
+        finally:
+            other.close()
+        with self._lock:
+            self._db.execute("ATTACH ? AS other", (str(path),))
+            try:
+                with self.transaction():
+                    self._db.execute("DELETE FROM object")
+                    self._db.execute("INSERT INTO object SELECT * FROM other.object")
+                    self._db.execute("UPDATE counter SET number = max(number, (SELECT number FROM other.counter))")
+            finally:
+                self._db.execute("DETACH other")
 
     def sweep_blobs(self) -> int:
         """Remove file contents that nothing refers to any more; give how many. Only for before anything is served."""
@@ -234,11 +258,11 @@ class Store:
 
     def delete_environment(self, environment_id: str) -> None:
         """Remove an environment with its versions. Raises Conflict while an application runs on one of them."""
-        versions = {version["id"] for version in self.find("environmentVersion", parent=environment_id)[0]}
-        users = [app["name"] for app in self.find("application")[0] if app["envVersionId"] in versions]
-        if users:
-            raise Conflict(f"The execution environment is used by the application {users[0]!r}.")
-        self.remove("environment", environment_id)
+        with self.transaction():
+            for version in self.find("environmentVersion", parent=environment_id)[0]:
+                if (user := self._user("envVersionId", version["id"])) is not None:
+                    raise Conflict(f"The execution environment is used by the application {user!r}.")
+            self.remove("environment", environment_id)
 
     def create_environment_version(
         self, environment_id: str, description: str, context: bytes, filename: str, label: str | None = None
@@ -307,18 +331,34 @@ class Store:
         with self.transaction():
             self.get("source", source_id)
             # What an application runs from is kept, hidden, so that it can be started again.
-            for application in self.find("application")[0]:
-                self._db.execute(
-                    "UPDATE object SET parent = '' WHERE id = ? AND parent = ?",
-                    (application["customApplicationSourceVersionId"], source_id),
-                )
+            for version in self.find("sourceVersion", parent=source_id)[0]:
+                if self._user("customApplicationSourceVersionId", version["id"]) is not None:
+                    self._db.execute("UPDATE object SET parent = '' WHERE id = ?", (version["id"],))
             self.remove("source", source_id)
 
+    def delete_source_version(self, version_id: str) -> None:
+        """Remove a version of a source. Raises Conflict while an application runs from it."""
+        with self.transaction():
+            version = self.get("sourceVersion", version_id)
+            if (user := self._user("customApplicationSourceVersionId", version_id)) is not None:
+                raise Conflict(f"The version is used by the application {user!r}.")
+            self.remove("sourceVersion", version_id)
+            left = self.find("sourceVersion", parent=version["sourceId"], newest_first=True, limit=1)[0]
+            latest = left[0]["id"] if left else None
+            self.change("source", version["sourceId"], lambda body: body.update(latestVersion=latest, updatedAt=now()))
+
     def _drop_hidden_versions(self) -> None:
-        used = {application["customApplicationSourceVersionId"] for application in self.find("application")[0]}
         for version in self.find("sourceVersion", parent="")[0]:
-            if version["id"] not in used:
+            if self._user("customApplicationSourceVersionId", version["id"]) is None:
                 self.remove("sourceVersion", version["id"])
+
+    def _user(self, field: str, id: str) -> str | None:  # noqa: A002
+        """Give the name of an application that has this id in the field; None when there is none."""
+        row = self._db.execute(
+            f"SELECT name FROM object WHERE kind = 'application' AND json_extract(body, '$.{field}') = ?",  # noqa: S608
+            (id,),
+        ).fetchone()
+        return None if row is None else str(row[0])
 
     def create_source_version(
         self, source_id: str, fields: Mapping[str, Any], files: Iterable[tuple[str, bytes]] = ()
@@ -386,7 +426,11 @@ class Store:
                 body["runtimeParameters"] = _parameters(fields[key], body["runtimeParameters"], key)
                 for one in body["runtimeParameters"]:
                     if one["type"] == "credential" and one["currentValue"] is not None:
-                        self._existing("credential", one["currentValue"], key)
+                        credential = self._existing("credential", one["currentValue"], key)
+                        if credential["credentialType"] != "api_token":
+                            raise NotEmulated(
+                                f"parameters with a credential of the type {credential['credentialType']}"
+                            )
 
     # --- Applications (platform-contract 1.4) -------------------------------------------------------------------------
 
@@ -496,9 +540,9 @@ class Store:
     def create_credential(self, fields: Mapping[str, Any]) -> Body:
         """Keep a credential. Raises Conflict when the name is taken."""
         kind = fields.get("credentialType") or "api_token"
-        if kind != "api_token":
-            raise wrong(credentialType="only api_token is emulated")
-        check_required(name=fields.get("name"), apiToken=fields.get("apiToken"))
+        if kind not in SECRETS:
+            raise NotEmulated(f"credentials of the type {kind[:50]}")
+        check_required(name=fields.get("name"), **{key: fields.get(key) for key in SECRETS[kind]})
         with self.transaction():
             self._free_name("credential", fields["name"], "Credential")
             body = {
@@ -506,7 +550,7 @@ class Store:
                 "description": fields.get("description") or "",
                 "credentialType": kind,
                 "creationDate": now(),
-                "_secret": fields["apiToken"],
+                "_secret": fields[SECRETS[kind][-1]],
             }
             return self.add("credential", body)
 
@@ -534,7 +578,9 @@ class Store:
                 if found["entityId"] == entity_id:
                     raise Conflict("The entity is already linked to this Use Case.")
             return self.add(
-                "link", {"useCaseId": use_case_id, "entityType": entity_type, "entityId": entity_id}, parent=use_case_id
+                "link",
+                {"useCaseId": use_case_id, "entityType": entity_type, "entityId": entity_id, "createdAt": now()},
+                parent=use_case_id,
             )
 
     def unlink(self, use_case_id: str, entity_id: str) -> None:

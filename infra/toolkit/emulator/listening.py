@@ -1,0 +1,72 @@
+"""How the local platform listens: what it takes of a request, and clear answers to what is no request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+from toolkit.emulator.routes import error
+
+LONGEST_HEADER = 64 * 2**10
+BACKLOG = 1024
+# As at the front: bodies pass as they are, a visitor who leaves ends his request, long headers are allowed.
+OPTIONS: dict[str, Any] = {
+    "auto_decompress": False,
+    "handler_cancellation": True,
+    "max_line_size": LONGEST_HEADER,
+    "max_field_size": LONGEST_HEADER,
+    "access_log": None,
+}
+
+
+class _Connection(web.RequestHandler):
+    """Answers what cannot be read as HTTP with the platform's errors, instead of a text and a traceback."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        if isinstance(exc, LineTooLong):
+            status, message = 431, f"The address or a header is longer than {LONGEST_HEADER // 2**10} KB."
+        response = error(status, f"This is no HTTP request: {message or exc}" if status == 400 else str(message))
+        response.force_close()
+        return response
+
+
+class Listener:
+    """Serves an application on one or several addresses."""
+
+    def __init__(self, app: web.Application, shutdown_timeout: float = 2.0) -> None:
+        self._runner = web.AppRunner(app, shutdown_timeout=shutdown_timeout, **OPTIONS)
+        self._servers: list[asyncio.Server] = []
+
+    async def setup(self) -> None:
+        """Make everything ready, but listen nowhere yet."""
+        await self._runner.setup()
+
+    async def listen(self, host: str, port: int) -> int:
+        """Listen on an address; give the port. Raises OSError."""
+        loop, server = asyncio.get_running_loop(), self._runner.server
+        assert server is not None
+        options = {key: value for key, value in OPTIONS.items() if key != "handler_cancellation"}
+        made = await loop.create_server(
+            lambda: _Connection(server, loop=loop, **options), host, port, backlog=BACKLOG, reuse_address=True
+        )
+        self._servers.append(made)
+        return int(made.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """Take no more connections, and end those that there are."""
+        for server in self._servers:
+            server.close()
+        await self._runner.cleanup()
