@@ -97,10 +97,44 @@ def preview(_c: Context, stack: str = "", json: bool = False) -> None:
     _commands().preview(ROOT, stack, as_json=json)
 
 
-@task(help=STACK | YES | JSON | {"fresh": "Build and smoke again even when nothing changed."})
-def deploy(_c: Context, stack: str = "", yes: bool = False, json: bool = False, fresh: bool = False) -> None:
+@task(
+    help=STACK
+    | YES
+    | JSON
+    | {
+        "fresh": "Build and smoke again even when nothing changed.",
+        "no-rollback": "Keep a release whose proof fails; otherwise the one from before serves again.",
+    }
+)
+def deploy(
+    _c: Context, stack: str = "", yes: bool = False, json: bool = False, fresh: bool = False, no_rollback: bool = False
+) -> None:
     """Smoke the app, deploy it, and prove that this very release is serving."""
-    _commands().deploy(ROOT, stack, yes=yes, as_json=json, fresh=fresh)
+    _commands().deploy(ROOT, stack, yes=yes, as_json=json, fresh=fresh, roll_back=not no_rollback)
+
+
+@task(help=STACK | YES | JSON | {"to": "The release, as history shows it (default: the last proved one before this)."})
+def rollback(_c: Context, stack: str = "", to: str = "", yes: bool = False, json: bool = False) -> None:
+    """Let a release that was proved before serve again."""
+    _commands().rollback(ROOT, stack, to=to, yes=yes, as_json=json)
+
+
+@task(help=STACK | JSON | {"most": "How many entries."})
+def history(_c: Context, stack: str = "", most: int = 20, json: bool = False) -> None:
+    """Show what was done to a stack: when, which release, with what result, by whom."""
+    _commands().history(ROOT, stack, most=most, as_json=json)
+
+
+@task(help=STACK | YES | JSON)
+def refresh(_c: Context, stack: str = "", yes: bool = False, json: bool = False) -> None:
+    """Show what differs between platform and state, and take it over."""
+    _commands().refresh(ROOT, stack, yes=yes, as_json=json)
+
+
+@task(help=STACK | YES)
+def cancel(_c: Context, stack: str = "", yes: bool = False) -> None:
+    """Remove the lock that a dead run has left on a stack."""
+    _commands().cancel(ROOT, stack, yes=yes)
 
 
 @task(help=STACK | JSON)
@@ -197,7 +231,23 @@ def emulator_restore(_c: Context, name: str, data: str = "", yes: bool = False) 
     _commands().emulator_restore(ROOT, data, name, yes=yes)
 
 
-namespace = Collection(doctor, stage, build, smoke, preview, deploy, outputs, status, logs, destroy, clean)
+namespace = Collection(
+    doctor,
+    stage,
+    build,
+    smoke,
+    preview,
+    deploy,
+    rollback,
+    history,
+    outputs,
+    status,
+    logs,
+    refresh,
+    cancel,
+    destroy,
+    clean,
+)
 namespace.add_collection(
     Collection(
         "emulator",

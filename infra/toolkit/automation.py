@@ -97,7 +97,7 @@ def _deploy(request: dict[str, Any], emit: Emit, go: Go) -> dict[str, Any]:
         return {"changes": {}, "stopped": True}
     emit({"event": "up"})
     watch = _Watch(emit)
-    result = stack.up(on_event=watch, suppress_progress=True, show_secrets=False)
+    result = stack.up(on_event=watch, suppress_progress=True, show_secrets=False, message=request.get("message"))
     return {"changes": watch.changes, "outputs": _values(result.outputs)}
 
 
@@ -124,6 +124,38 @@ def _describe(request: dict[str, Any], _emit: Emit, _go: Go) -> dict[str, Any]:
     }
 
 
+def _history(request: dict[str, Any], _emit: Emit, _go: Go) -> dict[str, Any]:
+    """Give what was done to the stack, the last first; the state backend keeps it, so a team shares it."""
+    return {"updates": [_update(one) for one in _stack(request, create=False).history(page_size=request["most"])]}
+
+
+def _update(summary: Any) -> dict[str, Any]:
+    return {
+        "number": summary.version,
+        "kind": summary.kind,
+        "started": summary.start_time.timestamp(),
+        "seconds": (summary.end_time - summary.start_time).total_seconds() if summary.end_time else None,
+        "result": summary.result,
+        "message": summary.message,
+        "changes": {str(getattr(op, "value", op)): n for op, n in (summary.resource_changes or {}).items()},
+    }
+
+
+def _refresh(request: dict[str, Any], emit: Emit, go: Go) -> dict[str, Any]:
+    """Show what differs between the platform and the state, ask, and take it over into the state."""
+    stack = _stack(request, create=False)
+    watch = _Drift(emit)
+    stack.preview_refresh(on_event=watch, suppress_progress=True)
+    drifted = {kind: count for kind, count in watch.changes.items() if kind != "same"}
+    if not drifted:
+        return {"changes": watch.changes}
+    emit({"event": "preview", "changes": drifted})
+    if not go():
+        return {"changes": {}, "stopped": True}
+    stack.refresh(suppress_progress=True)
+    return {"changes": watch.changes}
+
+
 def _cancel(request: dict[str, Any], _emit: Emit, _go: Go) -> dict[str, Any]:
     _stack(request, create=False).cancel()
     return {}
@@ -134,6 +166,8 @@ ACTIONS: dict[str, Callable[[dict[str, Any], Emit, Go], dict[str, Any]]] = {
     "deploy": _deploy,
     "destroy": _destroy,
     "describe": _describe,
+    "history": _history,
+    "refresh": _refresh,
     "cancel": _cancel,
 }
 
@@ -177,6 +211,18 @@ class _Watch:
                 return
             text = {"severity": found.severity, "urn": found.urn or "", "text": found.message}
             self._emit({"event": "diagnostic", **text, **now})
+
+
+class _Drift(_Watch):
+    """Counts what a refresh finds: only the end of each step tells it."""
+
+    def __call__(self, event: Any) -> None:
+        if event.res_outputs_event:
+            step = _step(event.res_outputs_event.metadata)
+            if step["type"].startswith("datarobot:"):
+                self.changes[step["op"]] = self.changes.get(step["op"], 0) + 1
+                if step["op"] != "same":
+                    self._emit({"event": "done", **step, "at": round(time.time(), 3)})
 
 
 def _step(metadata: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from toolkit import engine as engines
 from toolkit import settings as configuration
 from toolkit import smoke as smoking
 from toolkit import stack as stacks
-from toolkit import stackconfig, tools
+from toolkit import stackconfig, statefiles, tools
 from toolkit.browser import VARIABLES, find_chromium
 from toolkit.checks import catalog
 from toolkit.console import Console, number
@@ -114,7 +114,7 @@ def stage(root: Path, stack: str, *, as_json: bool) -> None:
     """Show what ships and what does not."""
     console = Console(as_json=as_json)
     settings = _settings(root, stack, needs_platform=False)
-    with deployment.locked(settings):
+    with statefiles.locked(settings):
         release = deployment.stage(settings, _bench(root, _quiet(console)), full_token=PLACEHOLDER_TOKEN)
     staged = release.staged
     if as_json:
@@ -312,23 +312,91 @@ def preview(root: Path, stack: str, *, as_json: bool) -> None:
 
 
 @command
-def deploy(root: Path, stack: str, *, yes: bool, as_json: bool, fresh: bool) -> None:
+def deploy(root: Path, stack: str, *, yes: bool, as_json: bool, fresh: bool, roll_back: bool) -> None:
     """Deploy, and end with a short summary and the URL."""
     console = Console(as_json=as_json)
     settings = _settings(root, stack, needs_platform=True)
+    confirm = _confirm(console, settings, yes=yes)
+    done = deployment.deploy(settings, _bench(root, console), confirm=confirm, fresh=fresh, roll_back=roll_back)
+    _show_deployed(console, settings, done)
 
+
+@command
+def rollback(root: Path, stack: str, *, to: str, yes: bool, as_json: bool) -> None:
+    """Let an earlier release serve again, and end with a short summary and the URL."""
+    console = Console(as_json=as_json)
+    settings = _settings(root, stack, needs_platform=True)
+    confirm = _confirm(console, settings, yes=yes)
+    done = deployment.rollback(settings, _bench(root, console), confirm=confirm, to=to)
+    _show_deployed(console, settings, done)
+
+
+def _confirm(console: Console, settings: Settings, *, yes: bool) -> Callable[[Mapping[str, int]], bool]:
     def confirm(changes: Mapping[str, int]) -> bool:
         return yes or console.ask(f"{stacks.counted(changes)} on the stack {settings.stack}. Go on?")
 
-    done = deployment.deploy(settings, _bench(root, console), confirm=confirm, fresh=fresh)
+    return confirm
+
+
+def _show_deployed(console: Console, settings: Settings, done: deployment.Deployed) -> None:
     console.line()
     console.line(f"{stacks.counted(done.changes)}; {number(done.verified, 'file')} proved; {done.seconds:.1f} s")
     if settings.stack == stackconfig.LOCAL:
         link = _control().sign_in_link(settings.emulator_data, done.outputs.app_url)
         console.line(f"The app runs on the local platform. Sign in and see it: {link}")
     console.line(done.outputs.app_url)
-    outcome = {"outputs": vars(done.outputs), "changes": dict(done.changes), "seconds": round(done.seconds, 3)}
+    outcome = {
+        "release": done.release,
+        "outputs": vars(done.outputs),
+        "changes": dict(done.changes),
+        "seconds": round(done.seconds, 3),
+    }
     console.result({"ok": True, "exit_code": 0, **outcome})
+
+
+@command
+def history(root: Path, stack: str, *, most: int, as_json: bool) -> None:
+    """Show what was done to a stack, the last first."""
+    console = Console(as_json=as_json)
+    settings = _settings(root, stack, needs_platform=False)
+    found = deployment.history(settings, _bench(root, _quiet(console)), most=most)
+    if as_json:
+        console.document({"updates": list(found.updates)})
+        return
+    console.table(
+        "", ("when", "what", "result", "took", "changes", "release, commit, who"), map(_update_row, found.updates)
+    )
+
+
+def _update_row(update: Mapping[str, Any]) -> tuple[str, ...]:
+    when = datetime.fromtimestamp(update["started"], tz=UTC).astimezone()
+    took = f"{update['seconds']:.0f} s" if update["seconds"] is not None else ""
+    changes = stacks.counted(update["changes"], done=True)
+    return f"{when:%Y-%m-%d %H:%M}", update["kind"], update["result"], took, changes, update["message"] or ""
+
+
+@command
+def refresh(root: Path, stack: str, *, yes: bool, as_json: bool) -> None:
+    """Show what differs between platform and state, ask, and take it over."""
+    console = Console(as_json=as_json)
+    settings = _settings(root, stack, needs_platform=True)
+
+    def confirm(changes: Mapping[str, int]) -> bool:
+        return yes or console.ask(f"Drift: {stacks.counted(changes)}. Take it over into the state?")
+
+    result = deployment.refresh(settings, _bench(root, console), confirm=confirm)
+    console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})
+
+
+@command
+def cancel(root: Path, stack: str, *, yes: bool) -> None:
+    """Remove the lock that a dead run has left on a stack."""
+    console = Console()
+    settings = _settings(root, stack, needs_platform=False)
+    if not (yes or console.ask(f"Is no other run working on the stack {settings.stack}? Its lock is removed.")):
+        raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
+    deployment.cancel(settings, _bench(root, _quiet(console)))
+    console.line(f"The stack {settings.stack} is not locked any more. Next: invoke deploy --stack {settings.stack}")
 
 
 @command
@@ -422,7 +490,7 @@ def clean(root: Path, *, everything: bool, yes: bool) -> None:
     folders = [settings.toolkit_dir / name for name in ("smoke", "stage", "pulumi")]
     if everything:  # the state of stacks elsewhere stays: without it nobody could destroy them
         folders += [local.emulator_data, bench.places.cache]
-        deployment.forget(local)
+        statefiles.forget(local)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     console.line("Clean.")
@@ -463,7 +531,7 @@ def emulator_reset(root: Path, data: str, *, yes: bool) -> None:
     settings = _emulator_settings(root, data, 0)
     _control().reset(settings.emulator_data)
     if not data:
-        deployment.forget(settings)
+        statefiles.forget(settings)
     console.line("The local platform is empty again.")
 
 

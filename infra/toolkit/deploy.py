@@ -9,12 +9,14 @@ the token in Settings like any other (`with_local_platform` puts them there).
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
+import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,19 +28,33 @@ from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 import docker
-from filelock import FileLock, Timeout
 
-from toolkit import accepted, archive, baseimage, image, runtime_env, smoke, source, stack, stackconfig, tools, verify
+from toolkit import (
+    accepted,
+    archive,
+    baseimage,
+    image,
+    releases,
+    runtime_env,
+    smoke,
+    source,
+    stack,
+    stackconfig,
+    statefiles,
+    tools,
+    verify,
+)
 from toolkit import engine as engines
 from toolkit.errors import (
     Cancelled,
+    ConfigurationError,
     DeploymentFailed,
     SmokeFailed,
-    StackLocked,
     ToolkitError,
     VerificationFailed,
 )
 from toolkit.image import AppImage, HookFailed
+from toolkit.releases import Kept
 from toolkit.report import Check, SmokeReport
 from toolkit.settings import Secret, Settings
 from toolkit.source import StagedSource
@@ -51,7 +67,6 @@ if TYPE_CHECKING:
     from toolkit.emulator.control import EmulatorInfo
 
 SMOKE_VALID = 24 * 3600.0
-SWITCH_PATIENCE = 120.0
 WORKROOM = "run."
 NAME_TAKEN = re.compile(r"must be unique|already (?:in use|exists)", re.IGNORECASE)
 
@@ -192,12 +207,20 @@ def stage(settings: Settings, bench: Bench, *, full_token: Secret | None = None,
         image.require_dockerfile(context)
         packed = folder / "context.zip"
         archive.write_zip(context, packed)
-        digest = hashlib.sha256(staged.digest.encode() + packed.read_bytes()).hexdigest()
-        release = Release(staged, context, packed, digest)
-        told = json.dumps(stackconfig.to_json(inputs(settings, release)), indent=1)
-        (folder / "inputs.json").write_text(told + "\n")
-        say(f"{len(staged.files)} files, {staged.total_bytes / 1000:.0f} kB, release {digest[:12]}")
+        release = Release(staged, context, packed, _named(staged, packed))
+        _tell(settings, release, folder)
+        say(f"{len(staged.files)} files, {staged.total_bytes / 1000:.0f} kB, release {release.digest[:12]}")
     return release
+
+
+def _named(staged: StagedSource, packed: Path) -> str:
+    return hashlib.sha256(staged.digest.encode() + packed.read_bytes()).hexdigest()
+
+
+def _tell(settings: Settings, release: Release, folder: Path) -> None:
+    """Write what `pulumi up` by hand is told."""
+    told = json.dumps(stackconfig.to_json(inputs(settings, release)), indent=1)
+    (folder / "inputs.json").write_text(told + "\n")
 
 
 def build(
@@ -333,32 +356,9 @@ def driver(settings: Settings, bench: Bench) -> Driver:
             (pulumi, plugin),
             endpoint=settings.endpoint or "",
             token=token,
-            backend=state_backend(settings, bench),
+            backend=statefiles.state_backend(settings, bench.places.home),
         ),
     )
-
-
-def state_backend(settings: Settings, bench: Bench) -> dict[str, str]:
-    """Give Pulumi's variables for the state: PULUMI_BACKEND_URL, else a logged-in cloud, else a folder of ours.
-
-    A passphrase is made once (mode 0600) where none is set. The stack `local` never goes to the cloud by itself.
-    """
-    chosen: dict[str, str] = {}
-    if settings.backend_url:
-        chosen["PULUMI_BACKEND_URL"] = settings.backend_url
-    elif settings.stack == stackconfig.LOCAL or not _logged_in(settings, bench):
-        folder = _own_state(settings)
-        folder.mkdir(parents=True, exist_ok=True)
-        chosen["PULUMI_BACKEND_URL"] = folder.resolve().as_uri()
-    if settings.access_token:
-        chosen["PULUMI_ACCESS_TOKEN"] = settings.access_token.reveal()
-    if settings.passphrase:
-        chosen["PULUMI_CONFIG_PASSPHRASE"] = settings.passphrase.reveal()
-    elif settings.passphrase_file:
-        chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(settings.passphrase_file)
-    elif "PULUMI_BACKEND_URL" in chosen:
-        chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase_file(settings.toolkit_dir / "passphrase"))
-    return chosen
 
 
 def deploy(
@@ -367,14 +367,16 @@ def deploy(
     *,
     confirm: Callable[[Mapping[str, int]], bool],
     fresh: bool = False,
+    roll_back: bool = True,
 ) -> Deployed:
     """Deploy the app to the stack of these settings.
 
-    Raises SmokeFailed, Cancelled (nothing was changed), DeploymentFailed with the platform's own reason,
-    VerificationFailed, or what the steps raise.
+    When the proof fails and `roll_back` holds, the release that was proved before serves again. Raises SmokeFailed,
+    Cancelled (nothing was changed), DeploymentFailed with the platform's own reason, VerificationFailed, or what the
+    steps raise.
     """
     started = time.monotonic()
-    with locked(settings):
+    with statefiles.locked(settings):
         settings = with_local_platform(settings, bench)
         platform_version = _preflight(settings, bench)
         release = stage(settings, bench)
@@ -385,19 +387,176 @@ def deploy(
                 drive = prepared()
                 stand_in = " (stand-in)" if drive.plugin.stand_in else ""
                 say(f"{drive.pulumi.version} ({drive.pulumi.origin}), provider {drive.plugin.version}{stand_in}")
-        wanted = inputs(settings, release)
-        outputs, changes = _up(settings, drive, wanted, bench, confirm)
-        if _runs_another_version(settings, outputs):
-            bench.line("The platform runs another version than the state says: the state is read anew.")
-            outputs, changes = _up(settings, drive, wanted, bench, confirm, refresh=True)
-        verified = _verify(settings, outputs, report, bench)
+        outputs, changes = _converge(settings, drive, release, bench, confirm)
+        try:
+            verified = _verify(settings, outputs, report.served, bench)
+        except VerificationFailed as error:
+            if not roll_back:
+                raise
+            raise _rolled_back(settings, drive, release, bench, error) from error
+        _keep(settings, release, report.served)
     bench.on_event({"event": "platform", "platform_version": platform_version})
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
 
 
+def rollback(
+    settings: Settings, bench: Bench, *, confirm: Callable[[Mapping[str, int]], bool], to: str = ""
+) -> Deployed:
+    """Let a release that was proved before serve again: the last but one, or the one that `to` begins to name.
+
+    Raises ConfigurationError when there is none, and whatever `deploy` raises; it is not smoked again.
+    """
+    started = time.monotonic()
+    with statefiles.locked(settings):
+        statefiles.require_stack(settings, bench.places.home)
+        there = releases.kept(_shelf(settings))
+        kept = releases.choose(_shelf(settings), there[0].digest if there else "", to)
+        settings = with_local_platform(settings, bench)
+        _preflight(settings, bench)
+        drive = driver(settings, bench)
+        release, outputs, changes, verified = _serve_again(settings, drive, kept, bench, confirm)
+    return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
+
+
+def _serve_again(
+    settings: Settings,
+    drive: Driver,
+    kept: Kept,
+    bench: Bench,
+    confirm: Callable[[Mapping[str, int]], bool],
+) -> tuple[Release, StackOutputs, Mapping[str, int], int]:
+    """Deploy a kept release and prove that it serves."""
+    release = _staged_again(settings, kept, bench)
+    outputs, changes = _converge(settings, drive, release, bench, confirm)
+    verified = _verify(settings, outputs, kept.served, bench)
+    _keep(settings, release, kept.served)
+    return release, outputs, changes, verified
+
+
+def _staged_again(settings: Settings, kept: Kept, bench: Bench) -> Release:
+    """Put a kept release where releases are deployed from, with a runtime `.env` of today's settings."""
+    folder = settings.toolkit_dir / "stage" / settings.stack
+    with bench.phase("stage", f"release {kept.id}") as say:
+        staged = source.stage(
+            kept.source,
+            folder / "source",
+            runtime_env=runtime_env.from_settings(settings),
+            known_secrets=settings.secrets,
+        )
+        packed = folder / "context.zip"
+        shutil.copyfile(kept.archive, packed)
+        release = Release(staged, kept.folder, packed, _named(staged, packed))
+        _tell(settings, release, folder)
+        say(f"{len(staged.files)} files of release {kept.id}")
+    return release
+
+
+def _rolled_back(
+    settings: Settings, drive: Driver, failed: Release, bench: Bench, error: VerificationFailed
+) -> VerificationFailed:
+    """Let the release from before serve again; give the error that says what is so now."""
+    try:
+        kept = releases.choose(_shelf(settings), failed.digest)
+    except ConfigurationError:
+        return error  # a first deployment: there is nothing to go back to
+    bench.line(f"The proof failed: {error.message}")
+    try:
+        _serve_again(settings, drive, kept, bench, lambda _changes: True)
+    except ToolkitError as problem:
+        return VerificationFailed(
+            f"{error.message} Going back to release {kept.id} failed too: {problem.message}",
+            hint=f"See what is there: invoke status --stack {settings.stack}. Then: invoke deploy, or invoke rollback.",
+            details=(*error.details, *problem.details),
+        )
+    return VerificationFailed(
+        f"{error.message} Release {kept.id} serves again.",
+        hint=f"{error.hint} To keep a release that fails its proof: --no-rollback.".strip(),
+        details=error.details,
+    )
+
+
+def _shelf(settings: Settings) -> Path:
+    return settings.toolkit_dir / "releases" / settings.stack
+
+
+def _keep(settings: Settings, release: Release, served: Mapping[str, str]) -> None:
+    """Keep what was proved; a disk that is full does not undo a deployment."""
+    with suppress(OSError):
+        commit = _commit(settings.root)
+        releases.keep(_shelf(settings), release.digest, release.staged, release.archive, served, commit=commit)
+
+
+def _commit(root: Path) -> str:
+    """Give the commit of the checkout, with a `+` when files differ from it; empty without git."""
+    git = ("git", "-C", str(root))
+    with suppress(OSError, subprocess.SubprocessError):
+        head = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, timeout=5)
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, timeout=10)
+        if head.returncode == 0:
+            return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return ""
+
+
+def _converge(
+    settings: Settings,
+    drive: Driver,
+    release: Release,
+    bench: Bench,
+    confirm: Callable[[Mapping[str, int]], bool],
+) -> tuple[StackOutputs, Mapping[str, int]]:
+    """Carry out the release; what somebody else has changed on the platform meanwhile is read anew and put right."""
+    wanted = inputs(settings, release)
+    message = _message(settings, release)
+    outputs, changes = _up(settings, drive, wanted, bench, confirm, message)
+    if _runs_another_version(settings, outputs):
+        bench.line("The platform runs another version than the state says: the state is read anew.")
+        outputs, changes = _up(settings, drive, wanted, bench, confirm, message, refresh=True)
+    return outputs, changes
+
+
+def _message(settings: Settings, release: Release) -> str:
+    """What the history says of a deployment: release, commit, and who."""
+    commit = _commit(settings.root)
+    parts = [f"release {release.digest[:12]}", f"commit {commit}" if commit else "", f"by {_person()}"]
+    return ", ".join(filter(None, parts))
+
+
+def _person() -> str:
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):
+        return socket.gethostname()
+
+
+def history(settings: Settings, bench: Bench, *, most: int) -> StackResult:
+    """Give what was done to the stack, from the state backend. Raises StackMissing."""
+    statefiles.require_stack(settings, bench.places.home)
+    return stack.run(driver(settings, bench), "history", most=most)
+
+
+def refresh(settings: Settings, bench: Bench, *, confirm: Callable[[Mapping[str, int]], bool]) -> StackResult:
+    """Show what differs between platform and state, and take it over when `confirm` agrees. Raises StackMissing."""
+    with statefiles.locked(settings):
+        statefiles.require_stack(settings, bench.places.home)
+        settings = with_local_platform(settings, bench)
+        drive = driver(settings, bench)
+        with bench.phase("refresh", settings.stack) as say:
+            result = stack.run(drive, "refresh", on_event=bench.on_event, decide=confirm)
+            drift = {kind: count for kind, count in result.changes.items() if kind != "same"}
+            say("nothing was changed" if result.stopped else counted(drift, done=True) if drift else "no drift")
+    return result
+
+
+def cancel(settings: Settings, bench: Bench) -> None:
+    """Remove the lock that a run has left on the stack. Raises StackLocked while a run of this folder works on it."""
+    with statefiles.locked(settings):
+        statefiles.require_stack(settings, bench.places.home)
+        stack.run(driver(settings, bench), "cancel")
+
+
 def preview(settings: Settings, bench: Bench) -> StackResult:
     """Show what a deployment would change; nothing is changed and nothing is smoked."""
-    with locked(settings):
+    with statefiles.locked(settings):
         settings = with_local_platform(settings, bench)
         release = stage(settings, bench)
         drive = driver(settings, bench)
@@ -407,7 +566,7 @@ def preview(settings: Settings, bench: Bench) -> StackResult:
 
 def describe(settings: Settings, bench: Bench) -> StackResult:
     """Give outputs and resources of the stack as its state has them. Raises StackMissing."""
-    _require_stack(settings, bench)
+    statefiles.require_stack(settings, bench.places.home)
     return stack.run(driver(settings, bench), "describe")
 
 
@@ -416,8 +575,8 @@ def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult]
 
     Raises Cancelled when `confirm` says no, StackMissing when there is no such stack.
     """
-    with locked(settings):
-        _require_stack(settings, bench)
+    with statefiles.locked(settings):
+        statefiles.require_stack(settings, bench.places.home)
         settings = with_local_platform(settings, bench)
         drive = driver(settings, bench)
         found = stack.run(drive, "describe")
@@ -432,37 +591,9 @@ def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult]
     return result
 
 
-def has_own_state(settings: Settings, bench: Bench) -> bool | None:
-    """Say whether the stack has a state, when that can be told without Pulumi (it is a folder of ours); else None."""
-    backend = state_backend(settings, bench).get("PULUMI_BACKEND_URL", "")
-    if backend != _own_state(settings).resolve().as_uri():
-        return None
-    return (_stack_files(settings) / f"{settings.stack}.json").exists()
-
-
-def _require_stack(settings: Settings, bench: Bench) -> None:
-    """Raise StackMissing where that is known before anything is installed or started."""
-    if has_own_state(settings, bench) is False:
-        raise stack.missing(settings.stack)
-
-
-def forget(settings: Settings) -> None:
-    """Remove the state of a stack that lies in our own folder: what it describes is gone."""
-    for path in _stack_files(settings).glob(f"{settings.stack}.json*"):
-        path.unlink(missing_ok=True)
-
-
-def _own_state(settings: Settings) -> Path:
-    return settings.toolkit_dir / "state"
-
-
-def _stack_files(settings: Settings) -> Path:
-    return _own_state(settings) / ".pulumi" / "stacks" / stackconfig.PROJECT
-
-
 def application_logs(settings: Settings, bench: Bench) -> Mapping[str, Any]:
     """Give the logs that the platform has of the deployed application."""
-    _require_stack(settings, bench)
+    statefiles.require_stack(settings, bench.places.home)
     settings = with_local_platform(settings, bench)
     found = describe(settings, bench)
     if found.outputs is None:
@@ -515,19 +646,20 @@ def _up(
     wanted: StackInputs,
     bench: Bench,
     confirm: Callable[[Mapping[str, int]], bool],
+    message: str,
     *,
     refresh: bool = False,
 ) -> tuple[StackOutputs, Mapping[str, int]]:
     """Preview, ask, and carry out; a failed attempt's leftovers are removed, and when they were in the way, again."""
     try:
-        result = _try(settings, drive, wanted, bench, confirm, refresh=refresh)
+        result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh)
     except DeploymentFailed as error:
         reason = _platform_reason(settings, wanted)
         removed = _remove_orphans(settings, drive, bench)
         if not (removed and NAME_TAKEN.search("\n".join(error.details))):
             details = (*error.details, *reason)
             raise DeploymentFailed(error.message, hint=error.hint, details=details) from error
-        result = _try(settings, drive, wanted, bench, confirm, refresh=refresh)
+        result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh)
     if result.stopped:
         raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
     if result.outputs is None:
@@ -543,6 +675,7 @@ def _try(
     wanted: StackInputs,
     bench: Bench,
     confirm: Callable[[Mapping[str, int]], bool],
+    message: str,
     *,
     refresh: bool,
 ) -> StackResult:
@@ -558,7 +691,9 @@ def _try(
             say = phases.enter_context(bench.phase("deploy", settings.stack))
             return answer
 
-        result = stack.run(drive, "deploy", wanted, refresh=refresh, on_event=bench.on_event, decide=decide)
+        result = stack.run(
+            drive, "deploy", wanted, refresh=refresh, message=message, on_event=bench.on_event, decide=decide
+        )
         say("nothing was changed" if result.stopped else counted(result.changes, done=True))
     return result
 
@@ -609,7 +744,7 @@ def _platform_reason(settings: Settings, wanted: StackInputs) -> tuple[str, ...]
     return tuple(lines)
 
 
-def _verify(settings: Settings, outputs: StackOutputs, report: SmokeReport, bench: Bench) -> int:
+def _verify(settings: Settings, outputs: StackOutputs, served: Mapping[str, str], bench: Bench) -> int:
     """Ask the public URL for what smoke saw; give how many files were equal. Raises VerificationFailed."""
     assert settings.token
     with bench.phase("verify", outputs.app_url) as say:
@@ -620,14 +755,14 @@ def _verify(settings: Settings, outputs: StackOutputs, report: SmokeReport, benc
             )
         result = verify.verify(
             outputs.app_url,
-            report.served,
+            served,
             token=settings.token,
-            deadline=time.monotonic() + SWITCH_PATIENCE,
+            deadline=time.monotonic() + settings.verify_seconds,
             proxy=_proxy_for(outputs.app_url, bench.environ),
             ca_bundle=bench.environ.get("SSL_CERT_FILE"),
         )
         verify.require(result)
-        say(f"this very release is serving: {len(result.matched)} of {len(report.served)} files equal")
+        say(f"this very release is serving: {len(result.matched)} of {len(served)} files equal")
     return len(result.matched)
 
 
@@ -649,25 +784,6 @@ def _proxy_for(url: str, environ: Mapping[str, str]) -> str:
     return environ.get(name) or environ.get(name.upper()) or ""
 
 
-@contextmanager
-def locked(settings: Settings) -> Iterator[None]:
-    """Keep other runs away from the stack's folders. Raises StackLocked."""
-    folder = settings.toolkit_dir / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{settings.stack}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StackLocked(
-            f"Another command works on the stack {settings.stack!r} in this folder.",
-            hint="Wait for it to end; the lock goes with its process.",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _proof_key(release: Release, options: smoke.SmokeOptions) -> str:
     """Name a proof by everything it depends on: the release, how it was run, and the toolkit itself."""
     whole = hashlib.sha256(release.digest.encode())
@@ -686,26 +802,6 @@ def _valid_report(path: Path, accept: Sequence[accepted.Acceptance]) -> SmokeRep
     except (OSError, ValueError, KeyError):
         return None
     return report if report.verdict != "fail" else None
-
-
-def _passphrase_file(path: Path) -> Path:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w") as stream:
-                stream.write(secrets.token_urlsafe(32))
-    return path
-
-
-def _logged_in(settings: Settings, bench: Bench) -> bool:
-    if settings.access_token:
-        return True
-    try:
-        current = json.loads((bench.places.home / ".pulumi" / "credentials.json").read_text()).get("current")
-    except (OSError, ValueError, AttributeError):
-        return False
-    return bool(current)
 
 
 def _relative(path: Path, start: Path) -> str:

@@ -132,6 +132,7 @@ KEYS = (
     Key("EMULATOR_PORT", "0", "Port of the local platform; 0: the one it had last time, or a free one."),
     Key("DATAROBOT_PROVIDER", "auto", "Pulumi plugin for the stack local: auto, real or stand-in."),
     Key("DATAROBOT_TIMEOUT_MINUTES", "30", "How long Pulumi waits for a build or a start (minutes)."),
+    Key("VERIFY_SECONDS", "120", "How long the URL may take to serve the new release (seconds)."),
 )
 
 
@@ -160,6 +161,7 @@ class Settings:
     emulator_port: int
     provider: ProviderChoice
     timeout_minutes: int
+    verify_seconds: int
 
     @property
     def toolkit_dir(self) -> Path:
@@ -248,6 +250,7 @@ def load(
         emulator_port=parse("EMULATOR_PORT", _whole(0, 65535), 0),
         provider=cast(ProviderChoice, parse("DATAROBOT_PROVIDER", _one_of("auto", "real", "stand-in"), "auto")),
         timeout_minutes=parse("DATAROBOT_TIMEOUT_MINUTES", _whole(1, 24 * 60), 30),
+        verify_seconds=parse("VERIFY_SECONDS", _whole(1, 3600), 120),
     )
     if problems:
         secrets = [secret for key in KEYS if key.secret and len(secret := get(key.name)) >= SHORTEST_SECRET]

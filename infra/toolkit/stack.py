@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -20,7 +22,7 @@ from toolkit.settings import SHORTEST_SECRET
 from toolkit.stackconfig import StackInputs, StackOutputs
 from toolkit.tools import Plugin, Tool
 
-Action = Literal["preview", "deploy", "destroy", "describe", "cancel"]
+Action = Literal["preview", "deploy", "destroy", "describe", "history", "refresh", "cancel"]
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 Decide = Callable[[Mapping[str, int]], bool]
@@ -35,6 +37,7 @@ DECIDED = {
     "PULUMI_CONFIG_PASSPHRASE_FILE",
     "PULUMI_STACK",
 }
+_LOCKED_BY = re.compile(r"created by (\S+?)@(\S+) \(pid (\d+)\) at (\S+)")
 ENDS = {"result", "error"}  # the last line of the child
 DONE = {"create": "created", "update": "updated", "replace": "replaced", "delete": "removed"}
 SHOWN_NOWHERE = ("DATAROBOT_API_TOKEN", "PULUMI_ACCESS_TOKEN")
@@ -83,6 +86,7 @@ class StackResult:
     changes: Mapping[str, int]
     outputs: StackOutputs | None
     resources: tuple[Mapping[str, str], ...] = ()
+    updates: tuple[Mapping[str, Any], ...] = ()
     stopped: bool = False
     events: tuple[Event, ...] = field(default=(), repr=False)
 
@@ -98,12 +102,16 @@ def run(
     inputs: StackInputs | None = None,
     *,
     refresh: bool = False,
+    message: str = "",
+    most: int = 20,
     on_event: OnEvent = _silent,
     decide: Decide = _always,
 ) -> StackResult:
     """Carry out one action on the stack; `deploy` asks `decide` (with the number of changes) after its preview.
 
-    With `refresh` it first reads into the state what the platform really has.
+    With `refresh` it first reads into the state what the platform really has. `message` is what the history shows of a
+    deployment, `most` how many entries of it are wanted. A lock whose owner has died on this machine is removed, with
+    an event that says so.
 
     Raises StackMissing, StackLocked, ToolMissing or DeploymentFailed (its details are Pulumi's own diagnostics), and
     Cancelled when the person ended it; the child is never left behind.
@@ -116,7 +124,55 @@ def run(
         "pulumi_root": str(_pulumi_root(driver)),
         "inputs": stackconfig.to_json(inputs) if inputs else None,
         "refresh": refresh,
+        "message": message or None,
+        "most": most,
     }
+    try:
+        return _carried_out(driver, request, on_event, decide)
+    except StackLocked as locked:
+        owner = lock_owner("\n".join(locked.details))
+        if owner is None or not owner.is_dead:
+            raise
+        on_event({"event": "line", "text": f"Removed the lock of {owner}: that process is gone."})
+        _carried_out(driver, {**request, "action": "cancel", "inputs": None}, _silent, _always)
+        return _carried_out(driver, request, on_event, decide)
+
+
+@dataclass(frozen=True)
+class LockOwner:
+    """Who holds the lock of a stack, as Pulumi tells it."""
+
+    user: str
+    host: str
+    pid: int
+    since: str
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host} (process {self.pid}) since {self.since}"
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether that is certain: it ran on this machine, and no Pulumi has its number any more."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            name = Path(f"/proc/{self.pid}/comm").read_text().strip()
+        except FileNotFoundError:
+            return Path("/proc/self").exists()
+        except OSError:
+            return False
+        return name != "pulumi"
+
+
+def lock_owner(text: str) -> LockOwner | None:
+    """Read from what Pulumi says who holds the lock; None when it does not say."""
+    found = _LOCKED_BY.search(text)
+    return LockOwner(found[1], found[2], int(found[3]), found[4]) if found else None
+
+
+def _carried_out(driver: Driver, request: Mapping[str, Any], on_event: OnEvent, decide: Decide) -> StackResult:
+    """Let the child do what `request` says, and read what it answers."""
+    action: Action = request["action"]
     secrets = [value for name in SHOWN_NOWHERE if len(value := driver.environ.get(name, "")) >= SHORTEST_SECRET]
     events: list[Event] = []
     with _child(driver) as child:
@@ -143,6 +199,7 @@ def run(
             last.get("changes", {}),
             stackconfig.outputs_from(last.get("outputs", {})),
             tuple(last.get("resources", ())),
+            tuple(last.get("updates", ())),
             bool(last.get("stopped")),
             tuple(event for event in events if event is not last),
         )
@@ -366,9 +423,11 @@ def _error(driver: Driver, action: Action, last: Event, events: list[Event], tex
     if last.get("kind") == "no-stack":
         return missing(driver.stack)
     if last.get("kind") == "locked" or "currently locked by" in text:
+        owner = lock_owner(text)
+        by = f" by {owner}" if owner else ""
         return StackLocked(
-            f"Another run holds the stack {driver.stack!r}.",
-            hint="Wait for it to end. When it is certainly dead: pulumi cancel (docs/troubleshooting.md, 'locked').",
+            f"The stack {driver.stack!r} is locked{by}.",
+            hint=f"Wait for it to end. When it is certainly dead: invoke cancel --stack {driver.stack}",
             details=_tail(text),
         )
     if last.get("kind") == "version":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import textwrap
 import time
@@ -511,3 +512,24 @@ def test_the_childs_last_line_is_no_event_for_others(driver: Any) -> None:
         on_event=lambda event: seen.append(event["event"]),
     )
     assert seen == ["up"]
+
+
+HERE = socket.gethostname()
+LOCKED = """error: the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end or
+  file:///state/.pulumi/locks/organization/x/local/1.json: created by ann@{host} (pid {pid}) at 2026-11-23T10:00:00Z"""
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "dead"),
+    [
+        (socket.gethostname(), 2**22 + 1, True),
+        (socket.gethostname(), os.getpid(), True),
+        ("elsewhere", 2**22 + 1, False),
+    ],
+)
+def test_whether_the_owner_of_a_lock_is_dead(host: str, pid: int, dead: bool) -> None:
+    owner = stack.lock_owner(LOCKED.format(host=host, pid=pid))
+    assert owner is not None
+    assert str(owner) == f"ann@{host} (process {pid}) since 2026-11-23T10:00:00Z"
+    assert owner.is_dead is dead  # this process has the number, but it is no Pulumi
+    assert stack.lock_owner("nothing of the kind") is None

@@ -1,0 +1,106 @@
+"""Where the state of stacks is, and the lock that keeps two runs of one folder apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from toolkit import stack, stackconfig
+from toolkit.errors import StackLocked
+from toolkit.settings import Settings
+
+
+def state_backend(settings: Settings, home: Path) -> dict[str, str]:
+    """Give Pulumi's variables for the state: PULUMI_BACKEND_URL, else a logged-in cloud, else a folder of ours.
+
+    A passphrase is made once (mode 0600) where none is set. The stack `local` never goes to the cloud by itself.
+    """
+    chosen: dict[str, str] = {}
+    if settings.backend_url:
+        chosen["PULUMI_BACKEND_URL"] = settings.backend_url
+    elif settings.stack == stackconfig.LOCAL or not _logged_in(settings, home):
+        folder = _own_state(settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        chosen["PULUMI_BACKEND_URL"] = folder.resolve().as_uri()
+    if settings.access_token:
+        chosen["PULUMI_ACCESS_TOKEN"] = settings.access_token.reveal()
+    if settings.passphrase:
+        chosen["PULUMI_CONFIG_PASSPHRASE"] = settings.passphrase.reveal()
+    elif settings.passphrase_file:
+        chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(settings.passphrase_file)
+    elif "PULUMI_BACKEND_URL" in chosen:
+        chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase_file(settings.toolkit_dir / "passphrase"))
+    return chosen
+
+
+def has_own_state(settings: Settings, home: Path) -> bool | None:
+    """Say whether the stack has a state, when that can be told without Pulumi (it is a folder of ours); else None."""
+    backend = state_backend(settings, home).get("PULUMI_BACKEND_URL", "")
+    if backend != _own_state(settings).resolve().as_uri():
+        return None
+    return (_stack_files(settings) / f"{settings.stack}.json").exists()
+
+
+def require_stack(settings: Settings, home: Path) -> None:
+    """Raise StackMissing where that is known before anything is installed or started."""
+    if has_own_state(settings, home) is False:
+        raise stack.missing(settings.stack)
+
+
+def forget(settings: Settings) -> None:
+    """Remove the state of a stack that lies in our own folder: what it describes is gone."""
+    for path in _stack_files(settings).glob(f"{settings.stack}.json*"):
+        path.unlink(missing_ok=True)
+
+
+def _own_state(settings: Settings) -> Path:
+    return settings.toolkit_dir / "state"
+
+
+def _stack_files(settings: Settings) -> Path:
+    return _own_state(settings) / ".pulumi" / "stacks" / stackconfig.PROJECT
+
+
+@contextmanager
+def locked(settings: Settings) -> Iterator[None]:
+    """Keep other runs away from the stack's folders. Raises StackLocked."""
+    folder = settings.toolkit_dir / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{settings.stack}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StackLocked(
+            f"Another command works on the stack {settings.stack!r} in this folder.",
+            hint="Wait for it to end; the lock goes with its process.",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _passphrase_file(path: Path) -> Path:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w") as stream:
+                stream.write(secrets.token_urlsafe(32))
+    return path
+
+
+def _logged_in(settings: Settings, home: Path) -> bool:
+    if settings.access_token:
+        return True
+    try:
+        current = json.loads((home / ".pulumi" / "credentials.json").read_text()).get("current")
+    except (OSError, ValueError, AttributeError):
+        return False
+    return bool(current)

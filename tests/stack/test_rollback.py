@@ -1,0 +1,145 @@
+"""A release that fails its proof makes room for the one before; by hand, too; and dead runs stand in nobody's way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.stack.checkout import APP, SERVER, Checkout
+
+pytestmark = [pytest.mark.stack, pytest.mark.engine]
+
+# Visitors are known by their e-mail on the platform only, so smoke cannot see it.
+FAILS_FOR_VISITORS = SERVER.replace(
+    "const { pathname }",
+    'if (request.headers.has("x-user-email")) return new Response("no", { status: 500 });\n  const { pathname }',
+)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, root: Path, pulumi_cli: Path) -> Iterator[Checkout]:
+    del pulumi_cli
+    made = Checkout.copy(root, tmp_path / "toolkit")
+    made.env |= {"DATAROBOT_PROVIDER": "stand-in", "VERIFY_SECONDS": "8"}
+    yield made
+    made.close()
+
+
+def _page(checkout: Checkout) -> str:
+    token = json.loads(checkout.invoke("emulator.start", "--json").stdout)["token"]
+    return httpx.get(checkout.application_url(), headers={"Authorization": f"Bearer {token}"}).text
+
+
+def _write_page(checkout: Checkout, word: str) -> None:
+    checkout.write("custom_application/index.html", APP["index.html"].replace("first", word))
+
+
+def test_a_release_that_fails_its_proof_makes_room_for_the_one_before(checkout: Checkout) -> None:
+    first = checkout.deploy()
+    checkout.write("custom_application/server.ts", FAILS_FOR_VISITORS)
+    broken = checkout.invoke("deploy", "--stack", "local", "--yes")
+    assert broken.code == 6, broken.stdout + broken.stderr
+    assert f"Release {first['release'][:12]} serves again." in broken.stderr
+    assert "first" in _page(checkout)
+    assert checkout.application_url() == first["outputs"]["app_url"]
+    kept = checkout.invoke("deploy", "--stack", "local", "--yes", "--no-rollback")
+    assert kept.code == 6
+    assert "serves again" not in kept.stderr
+    assert _page(checkout) == "no"
+    checkout.write("custom_application/server.ts", SERVER)
+    healed = checkout.deploy()
+    assert healed["outputs"]["app_id"] == first["outputs"]["app_id"]
+    assert checkout.deploy()["changes"] == {"same": 3}
+
+
+def test_an_earlier_release_serves_again_and_history_tells_of_it(checkout: Checkout) -> None:
+    nothing = checkout.invoke("rollback", "--stack", "local", "--yes")
+    assert nothing.code == 2, nothing.stderr
+    first = checkout.deploy()
+    none_before = checkout.invoke("rollback", "--stack", "local", "--yes")
+    assert (none_before.code, "no earlier release" in none_before.stderr) == (2, True)
+    _write_page(checkout, "second")
+    second = checkout.deploy()
+    assert second["release"] != first["release"]
+    back = checkout.invoke("rollback", "--stack", "local", "--yes", "--json")
+    assert back.code == 0, back.stdout + back.stderr
+    assert (back.last["release"], back.last["outputs"]["app_id"]) == (first["release"], first["outputs"]["app_id"])
+    assert "first" in _page(checkout)
+    to = checkout.invoke("rollback", "--stack", "local", "--yes", "--to", second["release"][:8])
+    assert to.code == 0, to.stderr
+    assert "second" in _page(checkout)
+    assert checkout.deploy()["changes"] == {"same": 3}  # what is in the folder is what serves
+    wrong = checkout.invoke("rollback", "--stack", "local", "--yes", "--to", "ffff")
+    assert (wrong.code, "Kept are:" in wrong.stderr) == (2, True)
+    updates = json.loads(checkout.invoke("history", "--stack", "local", "--json").stdout)["updates"]
+    assert [(one["kind"], one["result"]) for one in updates] == [("update", "succeeded")] * 4
+    assert [one["message"].split(",")[0] for one in updates] == [
+        f"release {release[:12]}"
+        for release in (second["release"], first["release"], second["release"], first["release"])
+    ]
+    shown = checkout.invoke("history", "--stack", "local")
+    assert shown.stdout.count("succeeded") == 4
+
+
+def test_drift_is_shown_before_it_is_taken_over(checkout: Checkout) -> None:
+    app_id = checkout.deploy()["outputs"]["app_id"]
+    assert "no drift" in checkout.invoke("refresh", "--stack", "local", "--yes").stdout
+    platform = checkout.platform()
+    headers = {"Authorization": f"Bearer {platform['token']}"}
+    url = f"{platform['endpoint']}/customApplications/{app_id}/"
+    assert httpx.patch(url, headers=headers, json={"name": "renamed by hand"}).is_success
+    asked = checkout.invoke("refresh", "--stack", "local")
+    assert (asked.code, "Drift: 1" in asked.stderr) == (2, True), asked.stdout + asked.stderr
+    assert checkout.invoke("refresh", "--stack", "local", "--yes").code == 0
+    assert checkout.deploy()["changes"].get("update") == 1
+    assert "no drift" in checkout.invoke("refresh", "--stack", "local", "--yes").stdout
+
+
+def test_a_deployment_that_was_killed_stands_in_nobodys_way(checkout: Checkout) -> None:
+    checkout.deploy()
+    _write_page(checkout, "second")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "deploy", "--stack", "local", "--yes", "--json"],
+        cwd=checkout.root,
+        env=checkout.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert running.stdout is not None
+    locks = checkout.root / ".toolkit" / "state" / ".pulumi" / "locks"
+    for line in running.stdout:
+        if json.loads(line).get("event") == "up":
+            break
+    until = time.monotonic() + 20
+    while not [path for path in locks.rglob("*.json") if path.is_file()] and time.monotonic() < until:
+        time.sleep(0.01)
+    children = [int(pid) for pid in _below(running.pid)]
+    for pid in (running.pid, *children):
+        os.kill(pid, signal.SIGKILL)
+    running.wait()
+    running.stdout.close()
+    assert [path for path in locks.rglob("*.json") if path.is_file()], "it was killed too late to leave a lock"
+    again = checkout.invoke("deploy", "--stack", "local", "--yes")
+    assert again.code == 0, again.stdout + again.stderr
+    assert "Removed the lock of" in again.stdout
+    assert "second" in _page(checkout)
+    assert checkout.deploy()["changes"] == {"same": 3}
+    assert checkout.invoke("cancel", "--stack", "local", "--yes").code == 0
+
+
+def _below(pid: int) -> list[str]:
+    """The processes below one, all generations."""
+    found: list[str] = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += [child, *_below(int(child))]
+    return found

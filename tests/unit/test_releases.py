@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from toolkit import releases
+from toolkit.errors import ConfigurationError
+from toolkit.source import SourceFile, StagedSource
+
+
+def keep(folder: Path, name: str) -> releases.Kept:
+    source = folder / "staged"
+    source.mkdir(exist_ok=True)
+    (source / "start-app.sh").write_text(f"#!/bin/sh\n# {name}\n")
+    (source / ".env").write_text("DATAROBOT_API_TOKEN=secret\n")
+    (folder / "context.zip").write_bytes(b"zip")
+    files = tuple(SourceFile(path, 0o755, source / path) for path in (".env", "start-app.sh"))
+    staged = StagedSource(source, files, (), "0" * 64, 0)
+    return releases.keep(folder / "shelf", (name * 64)[:64], staged, folder / "context.zip", {"": name}, commit="c")
+
+
+def test_the_last_three_are_kept_without_the_runtime_env(tmp_path: Path) -> None:
+    for name in "abcd":
+        keep(tmp_path, name)
+    there = releases.kept(tmp_path / "shelf")
+    assert [one.digest[0] for one in there] == ["d", "c", "b"]
+    assert [path.name for path in there[0].source.iterdir()] == ["start-app.sh"]
+    assert (there[0].source / "start-app.sh").stat().st_mode & 0o777 == 0o755
+    assert (there[0].commit, dict(there[0].served), there[0].archive.read_bytes()) == ("c", {"": "d"}, b"zip")
+    assert not [path for path in (tmp_path / "shelf").iterdir() if path.name.startswith(".")]
+
+
+def test_one_that_is_proved_again_becomes_the_newest(tmp_path: Path) -> None:
+    for name in "aba":
+        keep(tmp_path, name)
+    assert [one.digest[0] for one in releases.kept(tmp_path / "shelf")] == ["a", "b"]
+
+
+def test_what_to_go_back_to(tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    with pytest.raises(ConfigurationError, match="no earlier release"):
+        releases.choose(shelf, "")
+    current = keep(tmp_path, "a").digest
+    with pytest.raises(ConfigurationError, match="no earlier release") as error:
+        releases.choose(shelf, current)
+    assert "aaaaaaaaaaaa" in error.value.hint
+    newer = keep(tmp_path, "b").digest
+    assert releases.choose(shelf, newer).digest == current
+    assert releases.choose(shelf, newer, "bbb").digest == newer
+    with pytest.raises(ConfigurationError, match="no release 'x'"):
+        releases.choose(shelf, newer, "x")
+
+
+def test_a_damaged_one_does_not_count(tmp_path: Path) -> None:
+    keep(tmp_path, "a")
+    other = keep(tmp_path, "b")
+    (other.folder / "release.json").write_text(json.dumps({"digest": "b"}))
+    assert [one.digest[0] for one in releases.kept(tmp_path / "shelf")] == ["a"]
