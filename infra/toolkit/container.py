@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,7 @@ CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "
 PIDS_LIMIT = 4096
 
 LOOKS = 3
+LONGEST_LINE = 4096  # bytes of a line of the log that are kept
 
 
 class ContainerFailed(ToolkitError):
@@ -111,14 +113,15 @@ class RunningApp:
         self.port = port
 
     def logs(self, tail: int = 200) -> list[str]:
-        """Give the last lines of standard output and error, in order."""
+        """Give the last lines of standard output and error, in order; what is longer than a page is cut."""
         try:
-            output: bytes = self._container.logs(stdout=True, stderr=True, tail=tail)
+            return last_lines(
+                self._container.logs(stdout=True, stderr=True, tail=tail, stream=True, follow=False), tail
+            )
         except APIError as error:
             if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):  # gone, or being removed
                 raise
             return []
-        return output.decode("utf-8", "replace").splitlines()
 
     def state(self) -> ContainerState:
         """Ask the engine for the state; a container that is gone counts as exited."""
@@ -204,6 +207,27 @@ def start(engine: docker.DockerClient, spec: RunSpec, *, host: str = "127.0.0.1"
             ) from error
         raise
     return RunningApp(container, host, port)
+
+
+def last_lines(chunks: Iterable[bytes], most: int) -> list[str]:
+    """Give the last lines of a stream, each cut at LONGEST_LINE bytes: memory stays bounded whatever comes."""
+    lines: deque[bytes] = deque(maxlen=most)
+    rest, dropped = b"", 0
+    for chunk in chunks:
+        *whole, rest_of_chunk = chunk.split(b"\n")
+        for part in whole:
+            lines.append(_cut(rest + part[:LONGEST_LINE], dropped + max(0, len(part) - LONGEST_LINE)))
+            rest, dropped = b"", 0
+        room = max(0, LONGEST_LINE - len(rest))
+        rest, dropped = rest + rest_of_chunk[:room], dropped + max(0, len(rest_of_chunk) - room)
+    if rest:
+        lines.append(_cut(rest, dropped))
+    return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
+
+
+def _cut(line: bytes, dropped: int) -> bytes:
+    left_out = dropped + max(0, len(line) - LONGEST_LINE)
+    return line[:LONGEST_LINE] + (f" … ({left_out} more bytes)".encode() if left_out else b"")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import uuid
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -46,6 +46,10 @@ KEPT_LOG = 64 * 1024
 PROXY_KEYS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 OnLine = Callable[[str], None]
+
+
+KEPT_IMAGES, KEPT_FOR = 20, 3600.0  # newest ones, and seconds
+MOST_PRUNED = 30  # at once: nobody waits for the rest
 
 
 def _silent(_line: str) -> None:
@@ -173,7 +177,26 @@ def build_app(
                 # from this image is not taken for a leftover of the build.
                 conf={"Labels": {DIGEST_LABEL: digest, LOG_LABEL: _pack_log(log), OWNER_LABEL: "", RUN_LABEL: ""}},
             )
+        _prune(engine)
     return AppImage(tag, digest, environment, late, image is None, time.monotonic() - started, tuple(log))
+
+
+def superfluous(images: Iterable[Mapping[str, Any]], now: float) -> list[str]:
+    """Give the tags of app images that are neither among the newest nor younger than an hour; pure.
+
+    `images` are as the engine lists them (Created in seconds, RepoTags).
+    """
+    newest = sorted(images, key=lambda one: -float(one.get("Created", 0)))
+    old = [one for one in newest[KEPT_IMAGES:] if now - float(one.get("Created", 0)) > KEPT_FOR]
+    return [tag for one in old for tag in one.get("RepoTags") or () if tag.startswith(f"{LABEL}/app:")]
+
+
+def _prune(engine: docker.DockerClient) -> None:
+    """Remove old images of apps: each change of an app makes one. What a container uses stays."""
+    with suppress(APIError):
+        for tag in superfluous(engine.api.images(name=f"{LABEL}/app"), time.time())[:MOST_PRUNED]:
+            with suppress(APIError):
+                engine.api.remove_image(tag)
 
 
 def remove_unused(engine: docker.DockerClient, *, label: str = DIGEST_LABEL) -> tuple[list[str], list[str]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ConfigurationError
-from toolkit.selection import RUNTIME_ENV
+from toolkit.runtime_env import NAME as RUNTIME_ENV
 from toolkit.source import StagedSource
 
 KEPT = 3

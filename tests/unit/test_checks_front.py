@@ -73,3 +73,11 @@ def test_an_app_that_died_meanwhile_is_not_blamed_twice(tmp_path: Path, check: o
     died = context(tmp_path, state=exited(9), crawled=crawled(finding(Problem.MISSING, "a.js")))
     answer = check(died)  # type: ignore[operator]
     assert (answer.status, answer.title) == ("skip", "the app stopped while it was being used")
+
+
+def test_a_page_that_server_code_imports_is_named_as_the_cause(tmp_path: Path) -> None:
+    server = {"index.ts": 'import { serve } from "bun";\nimport page from "./index.html";\nserve({});\n'}
+    outside = finding(Problem.OUTSIDE, "/chunk-1.js", "<script src> /chunk-1.js goes to /chunk-1.js, outside")
+    check = front.prefix(context(tmp_path, server, crawled=crawled(outside)))
+    assert 'index.ts:2  import page from "./index.html";' in check.evidence
+    assert "HTML import" in check.hint

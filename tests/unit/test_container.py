@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import tracemalloc
+
+import pytest
+
 from toolkit import bundles, container
 from toolkit.baseimage import BaseImage
 from toolkit.container import RunSpec
@@ -36,3 +40,27 @@ def test_a_container_runs_with_the_options_of_the_platform() -> None:
 def test_no_more_cpus_are_asked_for_than_the_engine_has() -> None:
     spec = RunSpec(APP, {}, bundles.find("cpu.8xlarge"), "smoke", "run-1")
     assert container.run_options(spec, cpus=1)["nano_cpus"] == 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("chunks", "lines"),
+    [
+        ((b"a\nb", b"c\n\n", b"d"), ["a", "bc", "", "d"]),
+        ((b"one\r\ntwo\n",), ["one", "two"]),
+        ((), []),
+        ((b"x" * 5000 + b"\n",), ["x" * 4096 + " … (904 more bytes)"]),
+        ((b"x" * 4000, b"x" * 4000, b"x\ny\n"), ["x" * 4096 + " … (3905 more bytes)", "y"]),
+    ],
+)
+def test_the_log_is_cut_into_lines_of_bounded_length(chunks: tuple[bytes, ...], lines: list[str]) -> None:
+    assert container.last_lines(chunks, 10) == lines
+
+
+def test_a_log_without_end_takes_bounded_memory() -> None:
+    tracemalloc.start()
+    found = container.last_lines((b"x" * 2**16 for _ in range(3000)), 100)
+    assert container.last_lines((b"line of a log\n" * 4000 for _ in range(300)), 100) == ["line of a log"] * 100
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 1
+    assert peak < 8 * 2**20

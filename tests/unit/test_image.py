@@ -29,3 +29,12 @@ def test_proxy_and_certificates_are_set_for_the_build_step_only_in_its_command()
         "export CURL_CA_BUNDLE=/run/bun-to-datarobot/ca.crt",
         ". ./build-app.sh",
     ]
+
+
+def test_old_images_of_apps_go_but_the_newest_and_the_young_stay() -> None:
+    now = 1_000_000.0
+    images = [{"Created": now - 60 * n, "RepoTags": [f"bun-to-datarobot/app:{n}"]} for n in range(100)]
+    images.append({"Created": 0, "RepoTags": ["somebody/else:1"]})
+    images.append({"Created": 0, "RepoTags": None})
+    assert image.superfluous(images, now) == [f"bun-to-datarobot/app:{n}" for n in range(61, 100)]
+    assert image.superfluous(images[80:100], now) == []  # never less than the newest twenty

@@ -15,6 +15,9 @@ from toolkit.report import Check, failed, passed, skipped, warned
 
 _SHOWN = 10
 
+_HTML_IMPORT = re.compile(r"""\s*import\s+\w+\s+from\s+["'][^"']+\.html["']""")
+_LARGEST_SCRIPT = 2**20
+
 
 def page(context: Context) -> Check:
     """The app's URL answers an HTML page."""
@@ -60,8 +63,8 @@ def prefix(context: Context) -> Check:
             check,
             title,
             f"The app lives at {context.prefix}: everything else on that host belongs to DataRobot.",
-            evidence=_evidence(context, found),
-            hint=_prefix_hint(found),
+            evidence=[*_evidence(context, found), *_html_imports(context)],
+            hint=_prefix_hint(found, imported=bool(_html_imports(context))),
             about=_urls(found),
         )
     platform = context.crawled.of(Problem.PLATFORM)
@@ -77,10 +80,23 @@ def prefix(context: Context) -> Check:
     return passed(check, "nothing leaves the app's prefix")
 
 
-def _prefix_hint(found: Sequence[Finding]) -> str:
-    if any(f.known.startswith("/_bun/") for f in found):
+def _html_imports(context: Context) -> list[str]:
+    """`file:line` where server code imports a page: Bun serves its files from the root of the host, always."""
+    server = [file for file in context.staged.files if file.path.endswith((".ts", ".tsx", ".js", ".mjs", ".mts"))]
+    return [
+        f"{file.path}:{number}  {line.strip()}"
+        for file in server
+        if file.local.stat().st_size < _LARGEST_SCRIPT
+        for number, line in enumerate(file.local.read_text("utf-8", "replace").split("\n"), 1)
+        if _HTML_IMPORT.match(line)
+    ]
+
+
+def _prefix_hint(found: Sequence[Finding], *, imported: bool = False) -> str:
+    if imported or any(f.known.startswith("/_bun/") for f in found):
         return (
-            "Bun.serve with an HTML import always serves from /_bun/: build with Bun.build and serve the files of dist."
+            "Bun.serve with an HTML import always serves the files of the page from /: build the page with Bun.build "
+            "in build-app.sh, and let the server send the files of dist."
         )
     if found[0].message.startswith("<base"):
         return 'Remove it, or write <base href="./">.'
