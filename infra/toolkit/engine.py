@@ -7,13 +7,17 @@ An address is always resolved here and handed to docker-py explicitly: which add
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.tls import TLSConfig
@@ -43,6 +47,27 @@ class EngineAddress:
             authority = self.address.split("://", 1)[1].split("/", 1)[0]
             return authority.rsplit("@", 1)[-1].rsplit(":", 1)[0] or "127.0.0.1"
         return "127.0.0.1"
+
+
+class _OwnApi(docker.APIClient):  # type: ignore[misc]
+    """Trusts the authority of the engine's keys: requests would take that of REQUESTS_CA_BUNDLE instead."""
+
+    trust_env = property(lambda _self: False, lambda _self, _value: None)
+
+
+class _OwnAuthority(docker.DockerClient):  # type: ignore[misc]
+    def __init__(self, **options: Any) -> None:
+        self.api = _OwnApi(**options)
+
+
+def published_on(host: str) -> str:
+    """Give the address on which an engine at `host` has to publish ports: as narrow as can be."""
+    if host == "localhost":
+        return "127.0.0.1"
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return "0.0.0.0"  # a name: which of its addresses is meant is not known here
 
 
 def candidates(environ: Mapping[str, str], home: Path) -> Iterator[EngineAddress]:
@@ -82,10 +107,20 @@ def connect(
     tried = []
     for found in candidates(environ, home):
         client = None
+        if found.address.startswith("ssh://") and importlib.util.find_spec("paramiko") is None:
+            raise ToolMissing(
+                f"The engine {found.address} ({found.reason}) is reached over ssh, which needs the package paramiko.",
+                hint=f"{sys.executable} -m pip install paramiko",
+            )
         try:
             _knock(found.address)
-            client = docker.DockerClient(
-                base_url=found.address, tls=found.tls or False, version="auto", timeout=int(timeout)
+            kind = _OwnAuthority if found.tls is not None else docker.DockerClient
+            client = kind(
+                base_url=found.address,
+                tls=found.tls or False,
+                version="auto",
+                timeout=int(timeout),
+                use_ssh_client=found.address.startswith("ssh://"),
             )
             client.ping()
             return client, found

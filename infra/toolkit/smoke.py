@@ -181,6 +181,7 @@ class _Smoke:
             bundle=self._options.bundle,
             owner=OWNER,
             run_id=self._run_id,
+            port_on=engines.published_on(self._host),
         )
         with self._started(spec) as app:
             context = self._examine(app, spec)

@@ -101,7 +101,7 @@ def smoke(rounds: int, checkout: Checkout) -> Row:
     return paired(
         "warm smoke / bare docker-py script",
         rounds,
-        2.5,
+        2.0,
         lambda: timed(ours, cwd=checkout.root, env=checkout.environ()),
         lambda: timed(bare, cwd=checkout.root, env=checkout.environ()),
     )
@@ -135,6 +135,31 @@ def deploy(rounds: int, checkout: Checkout, deploy_python: Path) -> Row:
         lambda: timed(ours, cwd=checkout.root, env=env),
         lambda: timed(bare, cwd=checkout.root / "infra", env=bare_env),
     )
+
+
+def crawls(rounds: int, folder: Path) -> list[Row]:
+    from tests.bench import crawl
+
+    place = folder / "crawl"
+    place.mkdir()
+    with crawl.served(place) as port:
+        rows = []
+        if shutil.which("wget"):
+            rows.append(
+                paired(
+                    "crawl of 1,000 assets through the front / wget --recursive",
+                    rounds,
+                    2.0,
+                    lambda: crawl.by_us(port),
+                    lambda: crawl.by_wget(port, place),
+                )
+            )
+        if shutil.which("npm"):
+            command = crawl.install_linkinator(place)
+            name = "the same / linkinator"
+            ours, theirs = (lambda: crawl.by_us(port)), (lambda: crawl.by_linkinator(port, command))
+            rows.append(paired(name, rounds, 1.0, ours, theirs))
+    return rows
 
 
 def emulator(rounds: int, folder: Path) -> list[Row]:
@@ -180,6 +205,7 @@ def main() -> int:
         rows = [
             invoke_list(options.rounds, folder),
             smoke(options.rounds, checkout),
+            *crawls(options.rounds, folder),
             deploy(options.rounds, checkout, deploy_python),
             *emulator(3, folder),
         ]

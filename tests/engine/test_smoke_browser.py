@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,17 +14,40 @@ from tests.apps.bun_apps import BunApp
 from tests.engine.test_smoke import Ground, expected, ground, told
 from toolkit import smoke
 from toolkit.browser import find_chromium
+from toolkit.report import SmokeReport
 
 __all__ = ["ground"]
-pytestmark = [pytest.mark.engine, pytest.mark.browser]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+APPS = (*browser_apps.ALL, *whole_apps.SEEN)
 
 
-@pytest.mark.parametrize("app", (*browser_apps.ALL, *whole_apps.SEEN), ids=lambda app: app.name)
-def test_what_a_person_would_meet_is_told(app: BunApp, ground: Ground, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def reports(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[SmokeReport]]]:
+    """What smoke says of each app: two are smoked at once, which must not disturb each other."""
     chromium = find_chromium(os.environ)
     assert chromium is not None
-    built, staged, options = ground.prepare(app, tmp_path)
-    report = smoke.run(ground.engine, built, staged, replace(options, browser=chromium), host=ground.host)
+
+    def used(app: BunApp) -> SmokeReport:
+        built, staged, options = ground.prepare(app, tmp_path_factory.mktemp(app.name))
+        return smoke.run(ground.engine, built, staged, replace(options, browser=chromium), host=ground.host)
+
+    with ThreadPoolExecutor(2, "used") as pool:
+        yield {app.name: pool.submit(used, app) for app in APPS}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("app", APPS, ids=lambda app: app.name)
+def test_what_a_person_would_meet_is_told(app: BunApp, reports: dict[str, Future[SmokeReport]]) -> None:
+    report = reports[app.name].result()
     assert expected(told(report, "fail"), app.fails), (told(report, "fail"), told(report, "warn"))
     assert expected(told(report, "warn"), app.warns), told(report, "warn")
+
+
+def test_nothing_is_left_of_them(ground: Ground, reports: dict[str, Future[SmokeReport]]) -> None:
+    for report in reports.values():
+        report.result()
     assert not ground.containers()

@@ -77,3 +77,23 @@ def test_only_dead_runs_of_this_machine_are_swept() -> None:
     assert not engine.is_alive(f"{here}.{child.pid}.ab12")
     assert engine.is_alive(f"another-machine.{child.pid}.ab12")
     assert engine.is_alive("of another kind")
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "published"),
+    [
+        ("unix:///var/run/docker.sock", "127.0.0.1", "127.0.0.1"),
+        ("tcp://localhost:2375", "localhost", "127.0.0.1"),
+        ("tcp://10.1.2.3:2376", "10.1.2.3", "10.1.2.3"),
+        ("ssh://ann@builder", "builder", "0.0.0.0"),
+    ],
+)
+def test_ports_are_published_where_they_can_be_reached(address: str, host: str, published: str) -> None:
+    found = engine.EngineAddress(address, "a test")
+    assert (found.host, engine.published_on(found.host)) == (host, published)
+
+
+def test_an_engine_over_ssh_says_which_package_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(ToolMissing, match="paramiko") as error:
+        engine.connect({"DOCKER_HOST": "ssh://ann@builder"}, tmp_path)
+    assert "pip install paramiko" in error.value.hint
