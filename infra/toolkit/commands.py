@@ -307,7 +307,6 @@ def preview(root: Path, stack: str, *, as_json: bool) -> None:
     """Show what a deployment would change."""
     console = Console(as_json=as_json)
     result = deployment.preview(_settings(root, stack, needs_platform=True), _bench(root, console))
-    console.line(stacks.counted(result.changes))
     console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})
 
 

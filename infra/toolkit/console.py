@@ -25,7 +25,21 @@ Part = str | tuple[str, str]  # text, or text with its style
 MARKS = {"ok": ("ok    ", "green"), "failed": ("failed", "red")}
 SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "replace": ("±", "magenta"), "delete": ("-", "red")}
 STATUSES = {"pass": "green", "warn": "yellow", "fail": "red"}
-STEPS = {"create-replacement": "create", "delete-replaced": "delete"}
+STEPS = {"create-replacement", "delete-replaced"}
+# What the properties of resources are called by people; what follows from others is left out.
+WORDS = {
+    "dockerContextHash": "Dockerfile or its files",
+    "dockerContextPath": "Dockerfile or its files",
+    "dockerImage": "image",
+    "files": "files",
+    "filesHashes": "files",
+    "baseEnvironmentVersionId": "environment",
+    "resources": "bundle or replicas",
+    "runtimeParameterValues": "runtime parameters",
+    "sourceVersionId": "version of the source",
+    "name": "name",
+    "versionId": "",
+}
 # What text of others (logs of builds, names of files) must not do: steer the terminal. Tabs and line ends may stay.
 CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
@@ -71,11 +85,17 @@ class Console:
         self._print(name, MARKS[event["status"]], f" {detail} ", (f"({event['seconds']:.1f} s)", "dim"))
 
     def _resource(self, event: Mapping[str, Any]) -> None:
-        """Show what happened to a resource of the platform; Pulumi's own are of no interest."""
+        """Show what happens to a resource of the platform, and why; Pulumi's own are of no interest.
+
+        A replacement has three steps; the one called `replace` stands for them.
+        """
         operation, kind = event.get("op", ""), event.get("type", "")
-        if kind.startswith("datarobot:"):
-            verb = "failed" if event["event"] == "failed" else operation
-            self._below(SIGNS.get(STEPS.get(operation, operation), " "), f" {_kind(kind)} ", (verb, "dim"))
+        if not kind.startswith("datarobot:") or operation in STEPS:
+            return
+        verb = "failed" if event["event"] == "failed" else operation
+        why = reasons(event.get("diffs", ())) if verb in ("update", "replace") else ""
+        told = ": ".join(filter(None, (verb, "; ".join(filter(None, (why, _consequence(_kind(kind), event)))))))
+        self._below(SIGNS.get(operation, " "), f" {_kind(kind)} ", (told, "dim"))
 
     def _below(self, *parts: Part) -> None:
         """Show a line that belongs to the phase that runs."""
@@ -192,6 +212,20 @@ class Console:
             shown = CONTROL.sub("", words).encode(rich.encoding, "backslashreplace").decode(rich.encoding)
             text.append(shown, style)
         return text
+
+
+def _consequence(kind: str, event: Mapping[str, Any]) -> str:
+    """What visitors of the application notice of it."""
+    if kind == "CustomApplication" and event.get("op") == "replace":
+        return "its address changes"
+    restarts = kind == "CustomApplication" and "sourceVersionId" in event.get("diffs", ())
+    return "it restarts, its address stays" if restarts else ""
+
+
+def reasons(diffs: Iterable[str]) -> str:
+    """Put the properties that differ into words, each once."""
+    words = [WORDS.get(name.partition(".")[0].partition("[")[0], name) for name in diffs]
+    return ", ".join(dict.fromkeys(filter(None, words)))
 
 
 def _by_family(checks: Iterable[Check]) -> dict[str, list[Check]]:

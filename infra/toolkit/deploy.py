@@ -560,8 +560,10 @@ def preview(settings: Settings, bench: Bench) -> StackResult:
         settings = with_local_platform(settings, bench)
         release = stage(settings, bench)
         drive = driver(settings, bench)
-        with bench.phase("preview"):
-            return stack.run(drive, "preview", inputs(settings, release), on_event=bench.on_event)
+        with bench.phase("preview", settings.stack) as say:
+            result = stack.run(drive, "preview", inputs(settings, release), on_event=bench.on_event)
+            say(counted(result.changes))
+    return result
 
 
 def describe(settings: Settings, bench: Bench) -> StackResult:

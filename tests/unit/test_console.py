@@ -336,3 +336,31 @@ def test_only_a_yes_is_a_yes(root: Path, typed: bytes, answer: bool) -> None:
 def test_programs_are_never_asked(root: Path) -> None:
     shown = on_terminal(root, "print('asks', console.interactive, Console(as_json=True).interactive)")
     assert "asks True False" in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "op", "diffs", "line"),
+    [
+        (
+            "executionEnvironment:ExecutionEnvironment",
+            "update",
+            ["dockerContextHash", "versionId"],
+            "Dockerfile or its files",
+        ),
+        ("applicationSource:ApplicationSource", "replace", ["files[3]", "filesHashes"], "replace: files"),
+        ("customApplication:CustomApplication", "update", ["sourceVersionId"], "version of the source; it restarts"),
+        ("customApplication:CustomApplication", "replace", ["name"], "replace: name; its address changes"),
+        ("customApplication:CustomApplication", "create", [], "CustomApplication create"),
+    ],
+)
+def test_why_a_resource_changes_is_said_in_words(
+    kind: str, op: str, diffs: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Console().event({"event": "done", "op": op, "type": f"datarobot:index/{kind}", "diffs": diffs})
+    assert line in capsys.readouterr().out
+
+
+def test_the_steps_of_a_replacement_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for op in ("create-replacement", "replace", "delete-replaced"):
+        Console().event({"event": "done", "op": op, "type": "datarobot:index/applicationSource:ApplicationSource"})
+    assert capsys.readouterr().out.splitlines() == ["    ± ApplicationSource replace"]
