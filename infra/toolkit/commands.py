@@ -177,6 +177,7 @@ def smoke(
         options = smoking.SmokeOptions(
             mode="keep" if mode == "keep" else "strip",
             bundle=settings.bundle,
+            health_path=settings.health_path,
             full_token=settings.token or PLACEHOLDER_TOKEN,
             endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
             browser=chromium,
@@ -225,6 +226,7 @@ def prove(
     options = smoking.SmokeOptions(
         mode="keep" if mode == "keep" else "strip",
         bundle=settings.bundle,
+        health_path=settings.health_path,
         full_token=settings.token or PLACEHOLDER_TOKEN,
         endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
         only=families,

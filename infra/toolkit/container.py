@@ -22,7 +22,7 @@ from docker.errors import APIError, NotFound
 from toolkit.bundles import Bundle
 from toolkit.engine import LABEL, OWNER_LABEL, RUN_LABEL
 from toolkit.errors import ToolkitError
-from toolkit.image import AppImage, late_archive
+from toolkit.image import AppImage, changed_files, late_archive
 from toolkit.processes import END, SCRIPT, Inside, parse
 
 PORT = 8080
@@ -157,14 +157,11 @@ class RunningApp:
     def written(self) -> tuple[str, ...]:
         """Give the paths that the app has made, changed or removed since it was created, without their folders."""
         try:
-            changes = self._container.diff() or []
+            return changed_files(self._container)
         except APIError as error:
             if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 raise
             return ()
-        paths = {str(change["Path"]) for change in changes}
-        folders = {path.rpartition("/")[0] for path in paths}
-        return tuple(sorted(path for path in paths - folders if not path.startswith("/dev/")))
 
     def start_again(self) -> None:
         """Start the stopped container once more, with the disk that it left behind."""

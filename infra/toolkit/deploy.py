@@ -189,19 +189,22 @@ def workroom(settings: Settings) -> Iterator[Path]:
 
 
 def stage(settings: Settings, bench: Bench, *, full_token: Secret | None = None, folder: Path | None = None) -> Release:
-    """Copy what ships into `folder`, pack the environment, write what the program is told.
+    """Choose what ships, pack the environment, write what the program is told.
 
-    `full_token` stands in for the token where there is none (a smoke test without an account). Without `folder` it is
-    `.toolkit/stage/<stack>`, from where the stack is deployed: only for whoever holds the lock of the stack.
+    `full_token` stands in for the token where there is none (a smoke test without an account). What is to be deployed
+    is copied to `.toolkit/stage/<stack>`: only for whoever holds the lock of the stack. With `folder`, which gets all
+    that is written, the app's files stay where they are.
     """
+    take = source.choose if folder else source.stage
     folder = folder or settings.toolkit_dir / "stage" / settings.stack
     with bench.phase("stage", settings.app.name) as say:
         chosen = settings if settings.token or not full_token else dataclasses.replace(settings, token=full_token)
-        staged = source.stage(
+        staged = take(
             settings.app,
             folder / "source",
             runtime_env=runtime_env.from_settings(chosen),
             known_secrets=settings.secrets,
+            notes=settings.toolkit_dir / "notes",
         )
         context = settings.environment
         image.require_dockerfile(context)
@@ -312,7 +315,11 @@ def require_pass(report: SmokeReport) -> None:
 def smoke_options(settings: Settings) -> smoke.SmokeOptions:
     """Give the options of the smoke test as the stack configures the app: on the root path."""
     return smoke.SmokeOptions(
-        mode="strip", bundle=settings.bundle, full_token=settings.token, endpoint=settings.runtime_endpoint or ""
+        mode="strip",
+        bundle=settings.bundle,
+        health_path=settings.health_path,
+        full_token=settings.token,
+        endpoint=settings.runtime_endpoint or "",
     )
 
 
@@ -327,6 +334,10 @@ def inputs(settings: Settings, release: Release) -> StackInputs:
         files=files,
         bundle=settings.bundle.id,
         replicas=settings.replicas,
+        allow_auto_stopping=settings.auto_stop,
+        health_path=settings.health_path,
+        key_scope=settings.key_scope,
+        use_cases=settings.use_cases,
     )
 
 

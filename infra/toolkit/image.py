@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
+import re
 import shlex
 import tarfile
 import time
@@ -17,8 +19,9 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +43,11 @@ HOOKS = ("build-app.sh", "start-app.sh")
 RUNTIME_ENV = ".env"
 BUILD_FOLDER = "/run/bun-to-datarobot"
 PLACEHOLDER = "placeholder-of-"
-DIGEST_LABEL, LOG_LABEL = f"{LABEL}.digest", f"{LABEL}.build-log"
+DIGEST_LABEL, LOG_LABEL, FACTS_LABEL = f"{LABEL}.digest", f"{LABEL}.build-log", f"{LABEL}.build-facts"
 BUILD_OWNER = "build"
 KEPT_LOG = 64 * 1024
+MOST_OUTSIDE = 20
+CACHE = re.compile(r"/(?:\.bun|\.cache|\.npm|@t@|__pycache__)(?:/|$)|^/tmp/|/bun-node-[^/]*|\.log$")
 PROXY_KEYS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 OnLine = Callable[[str], None]
@@ -77,6 +82,14 @@ class EnvironmentImage:
 
 
 @dataclass(frozen=True)
+class BuildFacts:
+    """How long build-app.sh took when it ran, and the first files that it wrote outside the working directory."""
+
+    seconds: float = 0.0
+    outside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class AppImage:
     """The image of the app. `late_files` (path -> bytes) hold secrets: they go into containers, never into an image."""
 
@@ -87,6 +100,7 @@ class AppImage:
     built: bool
     seconds: float
     log: tuple[str, ...] = field(repr=False)
+    build: BuildFacts = BuildFacts()
 
 
 def build_environment(
@@ -161,12 +175,15 @@ def build_app(
     image = None if fresh else _find(engine, tag)
     if image is not None:
         log.extend(_unpack_log(image.labels.get(LOG_LABEL, "")))
+        facts = _unpack_facts(image.labels.get(FACTS_LABEL, ""))
     else:
         command = build_command(any(file.path == HOOKS[0] for file in files), base.ca_bundle is not None, base.environ)
         with _build_container(engine, environment, command, bundle, base.ca_bundle) as container:
             for chunk in _source_archive(files, masked):
                 container.put_archive(environment.workdir, chunk)
+            began = time.monotonic()
             status = _follow(container, keep)
+            facts = BuildFacts(round(time.monotonic() - began, 1), _outside(container, environment.workdir))
             if status != 0:
                 raise _build_failure(status, log, bundle, container)
             container.commit(
@@ -175,10 +192,18 @@ def build_app(
                 changes=['ENTRYPOINT ["./start-app.sh"]', "CMD []"],
                 # A commit takes over the container's labels: emptied, so that a container which somebody starts by hand
                 # from this image is not taken for a leftover of the build.
-                conf={"Labels": {DIGEST_LABEL: digest, LOG_LABEL: _pack_log(log), OWNER_LABEL: "", RUN_LABEL: ""}},
+                conf={
+                    "Labels": {
+                        DIGEST_LABEL: digest,
+                        LOG_LABEL: _pack_log(log),
+                        FACTS_LABEL: json.dumps(asdict(facts)),
+                        OWNER_LABEL: "",
+                        RUN_LABEL: "",
+                    }
+                },
             )
         _prune(engine)
-    return AppImage(tag, digest, environment, late, image is None, time.monotonic() - started, tuple(log))
+    return AppImage(tag, digest, environment, late, image is None, time.monotonic() - started, tuple(log), facts)
 
 
 def superfluous(images: Iterable[Mapping[str, Any]], now: float) -> list[str]:
@@ -222,6 +247,27 @@ def _pack_log(log: Iterable[str]) -> str:
     return base64.b64encode(zlib.compress("\n".join(log).encode()[-KEPT_LOG:])).decode()
 
 
+def _unpack_facts(label: str) -> BuildFacts:
+    facts = json.loads(label) if label else {}
+    return BuildFacts(float(facts.get("seconds", 0)), tuple(facts.get("outside", ())))
+
+
+def _outside(container: Any, workdir: str) -> tuple[str, ...]:
+    """The first files that a build wrote where its caches are not, outside the working directory."""
+    inside = f"{workdir.rstrip('/')}/"
+    with suppress(APIError):
+        found = (path for path in changed_files(container) if not path.startswith((inside, BUILD_FOLDER)))
+        return tuple(islice((path for path in found if not CACHE.search(path)), MOST_OUTSIDE))
+    return ()
+
+
+def changed_files(container: Any) -> tuple[str, ...]:
+    """Give the paths that were made, changed or removed in a container since it was created, without their folders."""
+    paths = {str(change["Path"]) for change in container.diff() or []}
+    folders = {path.rpartition("/")[0] for path in paths}
+    return tuple(sorted(path for path in paths - folders if not path.startswith("/dev/")))
+
+
 def _unpack_log(label: str) -> list[str]:
     return zlib.decompress(base64.b64decode(label)).decode("utf-8", "replace").splitlines() if label else []
 
@@ -250,7 +296,7 @@ def _app_digest(environment: EnvironmentImage, files: Iterable[SourceFile], mask
     names, contents = [RECIPE, environment.digest], []
     for file in sorted(files, key=lambda file: file.path):
         names.append(file.path)
-        contents.append(masked[file.path] if file.path in masked else _file_digest(file.local))
+        contents.append(masked[file.path] if file.path in masked else file.sha256 or _file_digest(file.local))
     return _digest(names, contents)
 
 
@@ -391,7 +437,7 @@ def _pack(files: Iterable[SourceFile], masked: Mapping[str, bytes]) -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for file in files:
-            content = masked[file.path] if file.path in masked else file.local.read_bytes()
+            content = masked[file.path] if file.path in masked else file.content()
             _add(tar, file.path, content, 0o755 if file.path in HOOKS else 0o644)
     return stream.getvalue()
 

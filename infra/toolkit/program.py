@@ -33,13 +33,19 @@ def declare(inputs: StackInputs) -> None:
             replicas=inputs.replicas,
             session_affinity=True,
             service_web_requests_on_root_path=True,
+            health_endpoint_path=inputs.health_path or None,
         ),
+        required_key_scope_level=inputs.key_scope or None,
     )
     application = datarobot.CustomApplication(
         "application",
         name=inputs.base_name,
         source_version_id=source.version_id,
         allow_auto_stopping=inputs.allow_auto_stopping,
+        required_key_scope_level=inputs.key_scope or None,
+        use_case_ids=list(inputs.use_cases) or None,
+        # Another key scope replaces the application, whose name is free only when the old one is gone.
+        opts=pulumi.ResourceOptions(delete_before_replace=True),
     )
     pulumi.export("app_id", application.id)
     pulumi.export("app_url", application.application_url)

@@ -46,7 +46,7 @@ class LeftOut:
 class Selection:
     """What ships (name on the platform -> file, sorted by name), what does not, and what must not stay as it is."""
 
-    files: dict[str, Path]
+    files: dict[str, str]
     left_out: tuple[LeftOut, ...]
     problems: tuple[str, ...]
 
@@ -65,6 +65,7 @@ class IgnoreFile:
 
     patterns: tuple[_Pattern, ...]
     allowed: GitIgnoreSpec
+    allowed_lines: tuple[str, ...] = ()
 
     def excluded_by(self, path: str) -> _Pattern | None:
         """Give the pattern that excludes a path (folders end with '/'); the last one that matches decides, as in git.
@@ -105,7 +106,7 @@ def read_ignore_file(path: Path) -> IgnoreFile:
             ) from error
         if pattern is not None and pattern.include is not None and pattern.regex is not None:
             patterns.append(_Pattern(number, line.strip(), pattern.include, _matches_itself(pattern.regex)))
-    return IgnoreFile(tuple(patterns), GitIgnoreSpec.from_lines(allowed))
+    return IgnoreFile(tuple(patterns), GitIgnoreSpec.from_lines(allowed), tuple(allowed))
 
 
 def _matches_itself(regex: re.Pattern[str]) -> Callable[[str], bool]:
@@ -141,7 +142,7 @@ class _Walk:
         self._ignored = ignored
         self._never = never
 
-    def files(self) -> Iterator[tuple[str, Path]]:
+    def files(self) -> Iterator[tuple[str, str]]:
         # Each folder to look into, with what its names begin with and the real folders that it lies in.
         pending: list[tuple[str, str, tuple[str, ...]]] = [(self._inside, "", (self._inside,))]
         while pending:
@@ -164,7 +165,7 @@ class _Walk:
                 elif kind == "folder":
                     pending.append((real, path + "/", (*above, real)))
                 else:
-                    yield path, Path(real)
+                    yield path, real
 
     def _look(self, entry: os.DirEntry[str], folder: str) -> tuple[str, str]:
         """Give what an entry is, and where it really lies."""

@@ -58,6 +58,7 @@ SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH", re.IGNORECASE
 ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ALWAYS_THERE = {"DATAROBOT_API_TOKEN", "DATAROBOT_ENDPOINT"}
 SHORTEST_SECRET = 8
+KEY_SCOPES = ("viewer", "user", "admin")
 
 RuntimeEnvMode = Literal["generated", "verbatim"]
 ProviderChoice = Literal["auto", "real", "stand-in"]
@@ -118,6 +119,10 @@ KEYS = (
     Key("RUNTIME_ENV", "generated", "Where the app's .env comes from: generated or verbatim."),
     Key("APP_BUNDLE", DEFAULT_BUNDLE, "CPU and memory of the app, from cpu.nano to cpu.8xlarge (2 CPUs, 14 GB)."),
     Key("APP_REPLICAS", "1", "How many replicas of the app run (1 to 4)."),
+    Key("APP_HEALTH_PATH", "", "Path that the platform probes instead of /, for example /healthz."),
+    Key("APP_AUTO_STOP", "true", "Whether the platform may pause the app while nobody visits it: true or false."),
+    Key("APP_KEY_SCOPE", "", "Lets the app act for its visitors with keys of this scope: viewer, user or admin."),
+    Key("APP_USE_CASES", "", "Ids of the use cases that the app is listed in, separated by commas."),
     Key("BUN_IMAGE", "", "Image to use for oven/bun where its registry cannot be reached (a mirror)."),
     Key("PULUMI_STACK", "", "Stack that is used when --stack is not given."),
     Key(
@@ -150,6 +155,10 @@ class Settings:
     runtime_endpoint: str | None
     bundle: Bundle
     replicas: int
+    health_path: str
+    auto_stop: bool
+    key_scope: str
+    use_cases: tuple[str, ...]
     app_env: Mapping[str, str] = field(repr=False)
     runtime_env: RuntimeEnvMode
     bun_image: str
@@ -239,6 +248,10 @@ def load(
         runtime_endpoint=endpoint,
         bundle=parse("APP_BUNDLE", bundles.find, bundles.BUNDLES[DEFAULT_BUNDLE]),
         replicas=parse("APP_REPLICAS", _whole(1, 4), 1),
+        health_path=parse("APP_HEALTH_PATH", _health_path, ""),
+        auto_stop=parse("APP_AUTO_STOP", _one_of("true", "false"), "true") == "true",
+        key_scope=parse("APP_KEY_SCOPE", _one_of("", *KEY_SCOPES), ""),
+        use_cases=parse("APP_USE_CASES", _ids, ()),
         app_env=app_env,
         runtime_env=cast(RuntimeEnvMode, parse("RUNTIME_ENV", _one_of("generated", "verbatim"), "generated")),
         bun_image=get("BUN_IMAGE"),
@@ -398,6 +411,19 @@ def _app_name(text: str) -> str:
     return text
 
 
+def _health_path(text: str) -> str:
+    if text and not re.fullmatch(r"/[!-\[\]-~]{0,200}", text):
+        raise ConfigurationError(f"found {text!r}.", hint="Expected: a path of the app, for example /healthz.")
+    return text
+
+
+def _ids(text: str) -> tuple[str, ...]:
+    ids = tuple(word for word in re.split(r"[,\s]+", text) if word)
+    if odd := next((word for word in ids if not re.fullmatch(r"[0-9a-f]{24}", word)), None):
+        raise ConfigurationError(f"found {odd!r}.", hint="Expected: ids of 24 hexadecimal digits, as in the address.")
+    return ids
+
+
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,6}", text) or not least <= int(text) <= most:
@@ -410,7 +436,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 def _one_of(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in words:
-            raise ConfigurationError(f"found {text!r}.", hint=f"Expected: {', '.join(words)}.")
+            raise ConfigurationError(f"found {text!r}.", hint=f"Expected: {', '.join(filter(None, words))}.")
         return text
 
     return read

@@ -59,13 +59,15 @@ class SmokeOptions:
     """How the release is to be run, and how long things may take (seconds).
 
     `mode`: "strip" when the app is configured for requests on the root path, else "keep" (it sees /apps/<id>/).
-    `full_token` is what the serving process has to hold; without it that check is skipped. `browser` is the Chromium
-    that looks at the page (None: no browser does), `only` names families (none: all of them), `keep` is called with the
-    app's URL when all has been asked, and the app stays up until it returns.
+    `health_path` is what the platform probes (empty: where the page is). `full_token` is what the serving process has
+    to hold; without it that check is skipped. `browser` is the Chromium that looks at the page (None: no browser does),
+    `only` names families (none: all of them), `keep` is called with the app's URL when all has been asked, and the app
+    stays up until it returns.
     """
 
     mode: Literal["strip", "keep"] = "strip"
     bundle: Bundle = BUNDLES[DEFAULT_BUNDLE]
+    health_path: str = ""
     full_token: Secret | None = None
     endpoint: str = ""
     env: Mapping[str, str] | None = None
@@ -249,13 +251,15 @@ class _Smoke:
     def _examine(self, app: App, spec: RunSpec) -> Context:
         """Ask everything that needs the app to run."""
         began = time.monotonic()
-        probe_path = "/" if self._options.mode == "strip" else f"/apps/{self._app_id}/"
+        page_path = "/" if self._options.mode == "strip" else f"/apps/{self._app_id}/"
+        probe_path = self._options.health_path or page_path
         with self._moment("start"):
             waited = wait(app, f"http://{self._host}:{app.port}{probe_path}", self._options.patience)
         up = waited.response is not None
         context = Context(
             staged=self._staged,
             build_log=self._image.log,
+            build=self._image.build,
             mode=self._options.mode,
             prefix=f"/custom_applications/{self._app_id}/",
             probe_path=probe_path,

@@ -1,4 +1,4 @@
-"""Stage what ships: choose the files of the app's folder, check them, copy them, and name them by a digest."""
+"""Choose what ships of the app's folder, look through it, name it by a digest, and copy it for a deployment."""
 
 from __future__ import annotations
 
@@ -11,27 +11,47 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from toolkit import leaks
 from toolkit.errors import ConfigurationError
 from toolkit.runtime_env import NAME as RUNTIME_ENV
 from toolkit.runtime_env import RuntimeEnv
-from toolkit.selection import EXCLUDED, IGNORE_FILE, LeftOut, Selection, read_ignore_file, select
+from toolkit.selection import EXCLUDED, IGNORE_FILE, IgnoreFile, LeftOut, Selection, read_ignore_file, select
 from toolkit.settings import Secret
+from toolkit.stamps import Stamps, is_sealed, stamp_of
+from toolkit.stamps import seal as write_seal
 
 HOOKS = ("build-app.sh", "start-app.sh")
 SHEBANG = re.compile(rb"#![ \t]*/")
 BLOCK = 1 << 20
+ATTEMPTS = 3  # somebody may save a file just now
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that ships: its name on the platform (relative, with '/'), its mode (0o644 or 0o755), its local copy."""
+    """A file that ships: its name on the platform (relative, with '/'), its mode (0o644 or 0o755), and where it lies.
+
+    `sha256` is what it held when it was chosen; empty when nobody has looked yet.
+    """
 
     path: str
     mode: int
-    local: Path
+    at: str | Path
+    sha256: bytes = b""
+
+    @property
+    def local(self) -> Path:
+        """The file on this machine; made when it is asked for, since there may be thousands."""
+        return Path(self.at)
+
+    def content(self) -> bytes:
+        """Give its bytes. Raises ConfigurationError when they are no longer those that were chosen."""
+        content = self.local.read_bytes()
+        if self.sha256 and hashlib.sha256(content).digest() != self.sha256:
+            raise _Changed(self.path)
+        return content
 
 
 @dataclass(frozen=True)
@@ -45,42 +65,163 @@ class StagedSource:
     total_bytes: int
 
 
-def stage(
-    app: Path, target: Path, *, runtime_env: RuntimeEnv | None = None, known_secrets: Iterable[Secret] = ()
-) -> StagedSource:
-    """Copy what ships of the folder `app` to `target`, which is replaced in one step.
+class _Changed(ConfigurationError):
+    """A file is no longer what it was when it was looked through."""
 
-    Raises ConfigurationError whose details name every problem with file and line: missing hooks, Windows line ends,
-    links that leave the folder, special files, odd names, secrets. `target` is then left as it was.
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} was changed while it was being read.", hint="Run the command again.")
+
+
+def choose(
+    app: Path,
+    room: Path,
+    *,
+    runtime_env: RuntimeEnv | None = None,
+    known_secrets: Iterable[Secret] = (),
+    notes: Path | None = None,
+) -> StagedSource:
+    """Choose what ships of the folder `app` and look through it, where it lies; only a runtime `.env` is written.
+
+    The `.env` goes into the folder `room`. `notes` is a folder that remembers what was looked through before. Raises
+    ConfigurationError whose details name every problem with file and line: missing hooks, Windows line ends, links
+    that leave the folder, special files, odd names, secrets.
     """
+    chosen = _choose(app, tuple(known_secrets), notes, never=room)
+    files = [SourceFile(name, one.mode, one.local, one.sha256) for name, one in chosen.contents.items()]
+    content = runtime_env.content if runtime_env is not None else None
+    if content is not None:
+        room.mkdir(parents=True, exist_ok=True)
+        _write_runtime_env(room / RUNTIME_ENV, content)
+        files.append(_runtime_env(room / RUNTIME_ENV, content))
+    return _staged(app, files, chosen, content)
+
+
+def stage(
+    app: Path,
+    target: Path,
+    *,
+    runtime_env: RuntimeEnv | None = None,
+    known_secrets: Iterable[Secret] = (),
+    notes: Path | None = None,
+) -> StagedSource:
+    """Copy what ships of the folder `app` to `target`, which is replaced in one step; an equal copy stays.
+
+    Else as `choose`. When something is wrong, `target` is left as it was.
+    """
+    secrets = tuple(known_secrets)
+    seal = _note(notes, "copies", target)
+    for attempt in range(ATTEMPTS):
+        chosen = _choose(app, secrets, notes, never=target)
+        files = [SourceFile(name, one.mode, f"{target}/{name}", one.sha256) for name, one in chosen.contents.items()]
+        content = runtime_env.content if runtime_env is not None else None
+        if content is not None:
+            files.append(_runtime_env(target / RUNTIME_ENV, content))
+        staged = _staged(target, files, chosen, content)
+        copies = [file.at for file in staged.files]
+        if seal and is_sealed(seal, staged.digest, copies):
+            break
+        try:
+            with _draft_of(target) as draft:
+                _copy(chosen.contents, draft)
+                if content is not None:
+                    _write_runtime_env(draft / RUNTIME_ENV, content)
+                _put_in_place(draft, target)
+            if seal:
+                write_seal(seal, staged.digest, copies)
+            break
+        except _Changed:
+            if attempt == ATTEMPTS - 1:
+                raise
+    return staged
+
+
+@dataclass(frozen=True)
+class _Content:
+    local: str
+    mode: int
+    size: int
+    sha256: bytes
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The contents of what ships, by name, and what stays."""
+
+    contents: Mapping[str, _Content]
+    left_out: tuple[LeftOut, ...]
+
+
+def _choose(app: Path, secrets: tuple[Secret, ...], notes: Path | None, *, never: Path) -> _Chosen:
     if not app.is_dir():
         raise ConfigurationError(
             f"There is no folder {app}.", hint="Name the app's folder with APP_DIR in .env, or with --app."
         )
     ignored = read_ignore_file(app / IGNORE_FILE)
-    secrets = tuple(known_secrets)
-    selection = select(app, ignored, never=target)
+    selection = select(app, ignored, never=never)
     if not selection.files and not selection.problems:
         raise _nothing_ships(app, selection)
     problems = list(selection.problems)
-    with _draft_of(target) as draft:
-        copies = _copy(selection.files, draft, problems)
-        problems += _hook_problems(selection, copies, draft)
-        for path in copies:  # the very bytes that ship are looked through
-            found = leaks.find(path, draft / path, secrets, allowed=ignored.allows_secrets(path))
-            problems += (str(leak) for leak in found)
-        if problems:
-            raise _refusal(app, problems)
-        if runtime_env is not None and runtime_env.content is not None:
-            copies[RUNTIME_ENV] = _write_runtime_env(draft / RUNTIME_ENV, runtime_env.content)
-        _put_in_place(draft, target)
-    names = sorted(copies)
+    noted = _note(notes, "looked-through", app)
+    known = Stamps(noted, _key(ignored, secrets)) if noted else None
+    contents: dict[str, _Content] = {}
+    for path, local in selection.files.items():
+        try:
+            content, leaked = _look(path, local, ignored, secrets, known)
+        except OSError as error:
+            problems.append(f"{path}: cannot be read ({error.strerror})")
+            continue
+        contents[path] = content
+        problems += leaked
+    problems += _hook_problems(selection, contents)
+    if known is not None:
+        known.save()
+    if problems:
+        raise _refusal(app, problems)
+    return _Chosen(contents, selection.left_out)
+
+
+def _note(notes: Path | None, kind: str, about: Path) -> Path | None:
+    name = hashlib.sha256(os.fsencode(about.absolute())).hexdigest()[:12]
+    return notes / f"{kind}-{name}.json" if notes else None
+
+
+def _key(ignored: IgnoreFile, secrets: Iterable[Secret]) -> str:
+    """Name all that decides whether a file is clean, apart from the file: rules, exceptions, tokens."""
+    parts = [leaks.rules_digest(), *ignored.allowed_lines, *(secret.reveal() for secret in secrets)]
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()
+
+
+def _look(
+    path: str, local: str, ignored: IgnoreFile, secrets: Iterable[Secret], known: Stamps | None
+) -> tuple[_Content, list[str]]:
+    """Give what a file holds, and the secrets in it; a clean one that has not changed since is not read again."""
+    if known is not None:
+        stat = os.stat(local)  # noqa: PTH116 - of thousands of files
+        sha256 = known.find(path, stamp_of(stat))
+        if sha256 is not None:
+            return _Content(local, _shipped_mode(stat), stat.st_size, sha256), []
+    with Path(local).open("rb", buffering=0) as stream:
+        stat = os.fstat(stream.fileno())
+        sha256 = hashlib.file_digest(stream, "sha256").digest()
+        stream.seek(0)
+        found = [str(leak) for leak in leaks.find(path, stream, secrets, allowed=ignored.allows_secrets(path))]
+    if known is not None and not found:
+        known.note(path, stamp_of(stat), sha256)
+    return _Content(local, _shipped_mode(stat), stat.st_size, sha256), found
+
+
+def _shipped_mode(stat: os.stat_result) -> int:
+    return 0o755 if stat.st_mode & 0o100 else 0o644
+
+
+def _staged(root: Path, files: Iterable[SourceFile], chosen: _Chosen, runtime_env: bytes | None) -> StagedSource:
+    ordered = tuple(sorted(files, key=lambda file: file.path))
     return StagedSource(
-        root=target,
-        files=tuple(SourceFile(name, copies[name].mode, target / name) for name in names),
-        left_out=selection.left_out,
-        digest=_digest((name, copies[name].mode, copies[name].sha256) for name in names),
-        total_bytes=sum(copy.size for copy in copies.values()),
+        root=root,
+        files=ordered,
+        left_out=chosen.left_out,
+        digest=_digest((file.path, file.mode, file.sha256) for file in ordered),
+        total_bytes=sum(one.size for one in chosen.contents.values()) + len(runtime_env or b""),
     )
 
 
@@ -103,49 +244,44 @@ def _digest(entries: Iterable[tuple[str, int, bytes]]) -> str:
     return whole.hexdigest()
 
 
-@dataclass(frozen=True)
-class _Copy:
-    mode: int
-    size: int
-    sha256: bytes
-
-
-def _copy(files: Mapping[str, Path], draft: Path, problems: list[str]) -> dict[str, _Copy]:
-    copies: dict[str, _Copy] = {}
+def _copy(contents: Mapping[str, _Content], draft: Path) -> None:
     folders = {""}
-    for path, local in files.items():
+    for path, content in contents.items():
         folder = path.rpartition("/")[0]
-        try:
-            stream = local.open("rb", buffering=0)
-        except OSError as error:
-            problems.append(f"{path}: cannot be read ({error.strerror})")
-            continue
-        with stream, _writing(draft):
+        with _opened(path, content) as stream, _writing(draft):
             if folder not in folders:
                 (draft / folder).mkdir(parents=True, exist_ok=True)
                 folders.add(folder)
             with (draft / path).open("xb", buffering=0) as copy:
-                mode = 0o755 if os.fstat(stream.fileno()).st_mode & 0o100 else 0o644
-                sha256, size = hashlib.sha256(), 0
+                sha256 = hashlib.sha256()
                 while block := stream.read(BLOCK):
                     sha256.update(block)
-                    size += len(block)
                     while block:  # a nearly full disk takes only a part of it
                         block = block[copy.write(block) :]
-                os.fchmod(copy.fileno(), mode)
-        copies[path] = _Copy(mode, size, sha256.digest())
-    return copies
+                os.fchmod(copy.fileno(), content.mode)
+        if sha256.digest() != content.sha256:
+            raise _Changed(path)
 
 
-def _write_runtime_env(path: Path, content: bytes) -> _Copy:
+def _opened(path: str, content: _Content) -> FileIO:
+    try:
+        return Path(content.local).open("rb", buffering=0)
+    except OSError:
+        raise _Changed(path) from None
+
+
+def _write_runtime_env(path: Path, content: bytes) -> None:
     """Write the app's `.env`, which this user alone may read; on the platform it is a file like any other."""
     with _writing(path.parent):
         path.touch(mode=0o600)
         path.write_bytes(content)
-    return _Copy(0o644, len(content), hashlib.sha256(content).digest())
 
 
-def _hook_problems(selection: Selection, copies: Iterable[str], draft: Path) -> Iterator[str]:
+def _runtime_env(path: Path, content: bytes) -> SourceFile:
+    return SourceFile(RUNTIME_ENV, 0o644, path, hashlib.sha256(content).digest())
+
+
+def _hook_problems(selection: Selection, contents: Mapping[str, _Content]) -> Iterator[str]:
     left_out = {left.path: left.reason for left in selection.left_out}
     for hook in HOOKS:
         if hook in selection.files or any(problem.startswith(f"{hook}:") for problem in selection.problems):
@@ -157,10 +293,10 @@ def _hook_problems(selection: Selection, copies: Iterable[str], draft: Path) -> 
             yield f"{hook}: is not at the top of the app's folder, but in {nested[0]} (is APP_DIR the right folder?)"
         else:
             yield f"{hook}: is missing; the platform needs it at the top of the app's folder"
-    for path in copies:
+    for path, content in contents.items():
         if not path.endswith(".sh"):
             continue
-        with (draft / path).open("rb") as stream:
+        with Path(content.local).open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 if line.endswith(b"\r\n"):
                     yield f"{path}:{number}: ends like a Windows line (CRLF); save the file with LF"

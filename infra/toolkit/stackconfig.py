@@ -15,7 +15,15 @@ from toolkit.errors import ConfigurationError
 PROJECT = "bun-to-datarobot"
 STACK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 LOCAL = "local"
-FILE_KEYS = {"appName": "APP_NAME", "bundle": "APP_BUNDLE", "replicas": "APP_REPLICAS"}
+FILE_KEYS = {
+    "appName": "APP_NAME",
+    "bundle": "APP_BUNDLE",
+    "replicas": "APP_REPLICAS",
+    "healthPath": "APP_HEALTH_PATH",
+    "autoStop": "APP_AUTO_STOP",
+    "keyScope": "APP_KEY_SCOPE",
+    "useCases": "APP_USE_CASES",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,9 @@ class StackInputs:
     bundle: str = DEFAULT_BUNDLE
     replicas: int = 1
     allow_auto_stopping: bool = True
+    health_path: str = ""
+    key_scope: str = ""
+    use_cases: tuple[str, ...] = ()
 
     @property
     def base_name(self) -> str:
@@ -60,7 +71,7 @@ def to_json(inputs: StackInputs) -> dict[str, Any]:
 def from_json(data: Mapping[str, Any]) -> StackInputs:
     """Read what `to_json` gave."""
     files = tuple((str(local), str(name)) for local, name in data["files"])
-    return StackInputs(**{**data, "files": files})
+    return StackInputs(**{**data, "files": files, "use_cases": tuple(data.get("use_cases", ()))})
 
 
 def outputs_from(data: Mapping[str, Any]) -> StackOutputs | None:
@@ -79,13 +90,19 @@ def file_settings(text: str) -> dict[str, str]:
     try:
         document = yaml.safe_load(text) or {}
         config = document.get("config") or {}
-        found = {str(key): str(value) for key, value in config.items()}
+        found = {str(key): _as_written(value) for key, value in config.items()}
     except (yaml.YAMLError, AttributeError) as error:
         raise ConfigurationError(
             f"The stack's file cannot be read: {str(error).splitlines()[0]}",
             hint="Expected: config: with lines like bun-to-datarobot:replicas: 2",
         ) from error
     return {name: found[f"{PROJECT}:{key}"] for key, name in FILE_KEYS.items() if f"{PROJECT}:{key}" in found}
+
+
+def _as_written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def check_stack_name(stack: str) -> str:

@@ -92,6 +92,7 @@ class BunApp:
     mode: Literal["strip", "keep"] = "strip"
     bundle: str = "cpu.8xlarge"
     patience: float = 40.0
+    health_path: str = ""
 
     @property
     def files(self) -> dict[str, str]:
@@ -160,6 +161,17 @@ SOUND = (
     BunApp(
         "loading_first",
         {"index.ts": _first('if (performance.now() < 2000) return new Response("loading", { status: 503 });')},
+    ),
+    BunApp(
+        "probe_path_of_its_own",
+        {
+            "index.ts": _first(
+                'if (path === "/healthz") return new Response("ok");\n'
+                '    if (request.headers.get("user-agent")?.startsWith("kube-probe")) '
+                "return new Response(null, { status: 401 });"
+            )
+        },
+        health_path="/healthz",
     ),
     BunApp("prefix_aware", {"index.ts": _first(_PREFIX_AWARE)}),
     BunApp(
@@ -271,6 +283,11 @@ BROKEN = (
         "probe_needs_sign_in",
         {"index.ts": _first('return new Response("sign in", { status: 401 });')},
         fails={"start.probe": "answered with 401"},
+    ),
+    BunApp(
+        "health_path_missing",
+        health_path="/healthz",
+        fails={"start.probe": "probe GET /healthz is answered with 404"},
     ),
     BunApp(
         "dies_on_request",

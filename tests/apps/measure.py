@@ -89,7 +89,9 @@ def measure_one(engine: docker.DockerClient, host: str, environment: image.Envir
             return Measured(app, "fail", first_line(checks), time.monotonic() - began)
         stack.callback(_removed, engine, built.tag)
         token = Secret(bun_apps.FULL_TOKEN)
-        options = smoke.SmokeOptions(mode=app.mode, bundle=bundle, full_token=token, patience=app.patience)
+        options = smoke.SmokeOptions(
+            mode=app.mode, bundle=bundle, health_path=app.health_path, full_token=token, patience=app.patience
+        )
         if app in browser_apps.ALL or app in whole_apps.SEEN:
             options = replace(options, browser=find_chromium(os.environ))
         report = smoke.run(engine, built, staged, options, host=host)

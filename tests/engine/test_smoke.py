@@ -52,7 +52,11 @@ class Ground:
         built = image.build_app(self.engine, self.environment, files, bundle=bundle, base=self.base)
         self.built[built.tag] = built
         options = smoke.SmokeOptions(
-            mode=app.mode, bundle=bundle, full_token=Secret(bun_apps.FULL_TOKEN), patience=app.patience
+            mode=app.mode,
+            bundle=bundle,
+            health_path=app.health_path,
+            full_token=Secret(bun_apps.FULL_TOKEN),
+            patience=app.patience,
         )
         return built, StagedSource(written, files, (), built.digest, 0), options
 

@@ -57,16 +57,24 @@ def _replicas(_checkout: Checkout) -> dict[str, str]:
     return {"APP_REPLICAS": "2"}
 
 
-def _bundle(_checkout: Checkout) -> dict[str, str]:
-    return {"APP_REPLICAS": "2", "APP_BUNDLE": "cpu.small"}
+SIZED = {
+    "APP_REPLICAS": "2",
+    "APP_BUNDLE": "cpu.small",
+    "APP_HEALTH_PATH": "/notes.txt",
+    "APP_AUTO_STOP": "false",
+}
+
+
+def _sized(_checkout: Checkout) -> dict[str, str]:
+    return SIZED
 
 
 def _token(checkout: Checkout) -> dict[str, str]:
     """What a rotated token changes is one line of the .env that ships; here it is a variable of the app's own."""
-    return {"APP_REPLICAS": "2", "APP_BUNDLE": "cpu.small", "APP_ENV_KEYS": "EXTRA_TOKEN", "EXTRA_TOKEN": "rotated-1"}
+    return KEPT
 
 
-KEPT = {"APP_REPLICAS": "2", "APP_BUNDLE": "cpu.small", "APP_ENV_KEYS": "EXTRA_TOKEN", "EXTRA_TOKEN": "rotated-1"}
+KEPT = {**SIZED, "APP_ENV_KEYS": "EXTRA_TOKEN", "EXTRA_TOKEN": "rotated-1"}
 
 
 def _app_renamed(_checkout: Checkout) -> dict[str, str]:
@@ -91,7 +99,7 @@ STEPS: tuple[tuple[str, Change], ...] = (
     ("file mode", _mode),
     ("Dockerfile", _dockerfile),
     ("replicas", _replicas),
-    ("bundle", _bundle),
+    ("bundle, probe and pauses", _sized),
     ("token rotated", _token),
     ("app renamed", _app_renamed),
     ("app renamed back", _app_renamed_back),

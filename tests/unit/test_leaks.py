@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,11 @@ MATERIAL = "MIIEowIBAAKCAQEAx7VtqmYb8cq1Jt2yR4mYIuTzK1aF3pQ9s0dLwEhVnXoGbCj"
 KNOWN = "sk+live/0123456789:abcdef=="
 
 
+def look(path: str, local: Path, known: Iterable[Secret], *, allowed: bool = False) -> list[Leak]:
+    with local.open("rb") as stream:
+        return list(leaks.find(path, stream, known, allowed=allowed))
+
+
 @pytest.fixture
 def leaked(tmp_path: Path) -> Find:
     """Write a file and give what is found in it."""
@@ -32,7 +37,7 @@ def leaked(tmp_path: Path) -> Find:
     def find(content: str | bytes, name: str = "src/config.ts", known: tuple[str, ...] = ()) -> list[Leak]:
         local = tmp_path / "file"
         local.write_bytes(content.encode() if isinstance(content, str) else content)
-        return list(leaks.find(name, local, [Secret(value) for value in known]))
+        return look(name, local, [Secret(value) for value in known])
 
     return find
 
@@ -211,9 +216,9 @@ def test_one_line_gives_one_finding(leaked: Find) -> None:
 def test_a_known_value_is_refused_on_an_allowed_line_and_in_an_allowed_file(tmp_path: Path) -> None:
     local = tmp_path / "file"
     local.write_text(f"x = '{KNOWN}' // toolkit: allow-secret\napiKey = '{HEX}'\n")
-    assert [leak.line for leak in leaks.find("a.ts", local, [Secret(KNOWN)])] == [1, 2]
-    assert [leak.line for leak in leaks.find("a.ts", local, [Secret(KNOWN)], allowed=True)] == [1]
-    assert list(leaks.find("id_rsa", local, [], allowed=True)) == []
+    assert [leak.line for leak in look("a.ts", local, [Secret(KNOWN)])] == [1, 2]
+    assert [leak.line for leak in look("a.ts", local, [Secret(KNOWN)], allowed=True)] == [1]
+    assert look("id_rsa", local, [], allowed=True) == []
 
 
 def test_a_known_value_in_two_bytes_a_letter_is_found(leaked: Find) -> None:
@@ -239,5 +244,5 @@ def test_a_large_binary_file_takes_little_time_and_memory(tmp_path: Path) -> Non
         for _ in range(50):
             stream.write(piece)
     started = time.monotonic()
-    assert list(leaks.find("model.bin", local, [Secret(KNOWN)])) == []
+    assert look("model.bin", local, [Secret(KNOWN)]) == []
     assert time.monotonic() - started < 3

@@ -197,6 +197,22 @@ def test_odd_names_of_apps_are_refused(name: str) -> None:
     assert len(problems({"APP_NAME": name})) == 1
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/api/health?deep=1"])
+def test_health_paths(path: str) -> None:
+    assert read({"APP_HEALTH_PATH": path}).health_path == path
+
+
+@pytest.mark.parametrize("path", ["healthz", "http://x/healthz", "/a b", "/\r\nX: y", "/ü"])
+def test_odd_health_paths_are_refused(path: str) -> None:
+    assert len(problems({"APP_HEALTH_PATH": path})) == 1
+
+
+def test_how_the_platform_treats_the_app() -> None:
+    found = read({"APP_AUTO_STOP": "false", "APP_KEY_SCOPE": "viewer", "APP_USE_CASES": f"{'a' * 24}, {'1' * 24}"})
+    assert (found.auto_stop, found.key_scope, found.use_cases) == (False, "viewer", ("a" * 24, "1" * 24))
+    assert len(problems({"APP_AUTO_STOP": "no", "APP_KEY_SCOPE": "owner", "APP_USE_CASES": "mine"})) == 3
+
+
 # --- the token --------------------------------------------------------------------------------------------------------
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from toolkit import source
+from toolkit import leaks, source, stamps
 from toolkit.errors import ConfigurationError
 from toolkit.runtime_env import RuntimeEnv
 from toolkit.settings import Secret
-from toolkit.source import EXCLUDED, StagedSource, stage
+from toolkit.source import EXCLUDED, StagedSource, choose, stage
 
 START, BUILD = "#!/bin/sh\nexec bun index.ts\n", "bun install\n"
 HEX = "9f86d081884c7d65" + "9a2feaa0c55ad015"
@@ -576,7 +576,148 @@ def test_a_target_below_the_app_does_not_ship_itself(app: Path, below: str) -> N
     assert names(first) == ["build-app.sh", "index.ts", "src/a.ts", "start-app.sh"]
 
 
-def test_a_file_that_changes_while_it_is_copied_is_digested_as_it_ships(app: Path, target: Path) -> None:
+def test_the_digest_is_that_of_the_copies(app: Path, target: Path) -> None:
     staged = stage(app, target)
     assert source.digest(staged.files) == staged.digest
     assert source.digest(reversed(staged.files)) == staged.digest
+
+
+# --- without reading again what has not changed -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def settled(app: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let files count as settled at once."""
+    monkeypatch.setattr(stamps, "SETTLED", -1)
+    return app
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files of the app that are looked through from now on."""
+    seen: list[str] = []
+    find = leaks.find
+    monkeypatch.setattr(leaks, "find", lambda path, *rest, **more: seen.append(path) or find(path, *rest, **more))
+    return seen
+
+
+def test_where_nothing_is_copied_the_same_ships(app: Path, target: Path, tmp_path: Path) -> None:
+    env = RuntimeEnv(b"A=1\n", "generated")
+    copied, chosen = stage(app, target, runtime_env=env), choose(app, tmp_path / "room", runtime_env=env)
+    assert (chosen.digest, chosen.total_bytes, names(chosen)) == (copied.digest, copied.total_bytes, names(copied))
+    assert chosen.files[0].local == tmp_path / "room" / ".env"
+    assert chosen.files[2].local == app / "index.ts"
+    assert source.digest(chosen.files) == chosen.digest
+
+
+def test_what_has_not_changed_is_neither_read_nor_copied_again(
+    settled: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = tmp_path / "notes"
+    first = stage(settled, target, notes=notes)
+    inode = (target / "index.ts").stat().st_ino
+    seen = reads(monkeypatch)
+    assert stage(settled, target, notes=notes) == first
+    assert choose(settled, tmp_path / "room", notes=notes).digest == first.digest
+    assert seen == []
+    assert (target / "index.ts").stat().st_ino == inode
+
+
+@pytest.mark.parametrize("change", ["content", "same size and time", "mode", "new", "gone", "renamed"])
+def test_every_change_is_seen(
+    settled: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    notes, file = tmp_path / "notes", settled / "index.ts"
+    first = stage(settled, target, notes=notes)
+    seen, before = reads(monkeypatch), file.stat()
+    if change == "content":
+        file.write_text("serve(1)\n")
+    elif change == "same size and time":
+        file.write_text("SERVE()\n")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    elif change == "mode":
+        file.chmod(0o755)
+    elif change == "new":
+        (settled / "new.ts").write_text("new\n")
+    elif change == "gone":
+        file.unlink()
+    else:
+        file.rename(settled / "other.ts")
+    assert choose(settled, tmp_path / "room", notes=notes).digest != first.digest
+    second = stage(settled, target, notes=notes)
+    assert second.digest != first.digest
+    assert source.digest(second.files) == second.digest
+    assert {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} == set(names(second))
+    assert len(set(seen)) <= 1
+
+
+def test_a_copy_that_somebody_touched_is_made_again(settled: Path, target: Path, tmp_path: Path) -> None:
+    first = stage(settled, target, notes=tmp_path / "notes")
+    (target / "index.ts").write_text("ANOTHER\n")
+    assert source.digest(stage(settled, target, notes=tmp_path / "notes").files) == first.digest
+
+
+def test_a_file_that_was_written_just_now_is_read_again(
+    app: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(app, target, notes=tmp_path / "notes")
+    seen = reads(monkeypatch)
+    stage(app, target, notes=tmp_path / "notes")
+    assert sorted(seen) == ["build-app.sh", "index.ts", "src/a.ts", "start-app.sh"]
+
+
+def test_another_token_or_an_exception_taken_back_makes_all_be_read_again(
+    settled: Path, target: Path, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    (settled / "index.ts").write_text(f'const token = "{HEX}"\n')
+    (settled / ".deployignore").write_text("# toolkit: allow-secret index.ts\n")
+    stage(settled, target, notes=notes)
+    assert problems(settled, target, notes=notes, known_secrets=[Secret(HEX)])
+    (settled / ".deployignore").unlink()
+    assert problems(settled, target, notes=notes)
+    assert problems(settled, target, notes=notes)  # what is no good is not remembered as good
+
+
+def test_notes_that_cannot_be_read_are_no_notes(settled: Path, target: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    first = stage(settled, target, notes=notes)
+    for noise in (b"", b"{", b"[]", b'{"format": 1}', b'{"format": 99}'):
+        for note in notes.iterdir():
+            note.write_bytes(noise)
+        assert stage(settled, target, notes=notes) == first
+
+
+def test_a_file_that_is_saved_meanwhile_ships_as_one_whole(
+    app: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, saved = source._copy, []
+
+    def save_first(*rest: Any) -> None:
+        if len(saved) < 2:
+            saved.append((app / "index.ts").write_text(f"serve({len(saved)})\n"))
+        copy(*rest)
+
+    monkeypatch.setattr(source, "_copy", save_first)
+    staged = stage(app, target)
+    assert (target / "index.ts").read_text() == "serve(1)\n"
+    assert source.digest(staged.files) == staged.digest
+
+
+def test_a_file_that_is_saved_all_the_time_is_named(app: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = source._copy
+
+    def save_first(*rest: Any) -> None:
+        (app / "index.ts").write_text(f"serve({time.perf_counter()})\n")
+        copy(*rest)
+
+    monkeypatch.setattr(source, "_copy", save_first)
+    with pytest.raises(ConfigurationError, match=r"index\.ts was changed while it was being read"):
+        stage(app, target)
+    assert not target.exists()
+
+
+def test_a_chosen_file_that_changed_since_is_not_taken_for_it(app: Path, tmp_path: Path) -> None:
+    chosen = choose(app, tmp_path / "room")
+    (app / "index.ts").write_text("OTHER()\n")
+    with pytest.raises(ConfigurationError, match=r"index\.ts was changed"):
+        next(file for file in chosen.files if file.path == "index.ts").content()

@@ -10,7 +10,9 @@ from toolkit.stackconfig import StackInputs
 
 
 def test_inputs_survive_json() -> None:
-    inputs = StackInputs("viewer", "dev", "../.toolkit/context.zip", (("../a", "a"), ("../b", "b")), replicas=2)
+    inputs = StackInputs(
+        "viewer", "dev", "../.toolkit/context.zip", (("../a", "a"), ("../b", "b")), replicas=2, use_cases=("c",)
+    )
     assert stackconfig.from_json(json.loads(json.dumps(stackconfig.to_json(inputs)))) == inputs
     assert inputs.base_name == "viewer-dev"
 
@@ -38,6 +40,11 @@ def test_a_stack_file_gives_settings_under_their_names_in_dotenv() -> None:
     text = "config:\n  bun-to-datarobot:replicas: 2\n  bun-to-datarobot:bundle: cpu.small\n  other:key: x\n"
     assert stackconfig.file_settings(text) == {"APP_BUNDLE": "cpu.small", "APP_REPLICAS": "2"}
     assert stackconfig.file_settings("") == {}
+
+
+def test_a_stack_file_may_hold_booleans_and_lists() -> None:
+    text = "config:\n  bun-to-datarobot:autoStop: false\n  bun-to-datarobot:useCases: [a, b]\n"
+    assert stackconfig.file_settings(text) == {"APP_AUTO_STOP": "false", "APP_USE_CASES": "a,b"}
 
 
 @pytest.mark.parametrize("text", ["config: [1", "- a", "config: text"])

@@ -50,4 +50,7 @@ def output(context: Context) -> Check:
             evidence=suspicious[:5],
             hint="Begin build-app.sh with `set -e`, so that an error ends the build.",
         )
-    return passed("build.output", "build-app.sh ended without errors")
+    said = f"after {context.build.seconds:.1f} s"
+    if context.build.outside:
+        said += f"; it also writes outside the working directory: {', '.join(context.build.outside[:3])}"
+    return passed("build.output", "build-app.sh ended without errors", said)

@@ -10,11 +10,13 @@ from toolkit.browser import BrowserResult
 from toolkit.container import ContainerState, StopResult
 from toolkit.crawl import CrawlResult
 from toolkit.fetch import Response
+from toolkit.image import BuildFacts
 from toolkit.processes import UNSEEN, Inside
 from toolkit.settings import Secret
 from toolkit.source import StagedSource
 
 PORT = 8080
+NEVER_BUILT = BuildFacts()
 
 
 class App(Protocol):
@@ -84,6 +86,7 @@ class Context(Sources):
     waited: Waited
     inside: Inside = UNSEEN  # while it served
     written: tuple[str, ...] = ()  # what it wrote to its disk until then
+    build: BuildFacts = NEVER_BUILT
     endpoint: str = ""  # what the platform calls itself
     crawled: CrawlResult | None = None
     browser: BrowserResult | None = None
