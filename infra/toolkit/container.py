@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -122,6 +122,16 @@ class RunningApp:
             if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):  # gone, or being removed
                 raise
             return []
+
+    def log_size(self, most: int) -> int:
+        """Give the bytes that were written to standard output and error; it stops counting beyond `most`."""
+        size = 0
+        with closing(self._container.logs(stdout=True, stderr=True, stream=True, follow=False)) as chunks:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > most:
+                    break
+        return size
 
     def state(self) -> ContainerState:
         """Ask the engine for the state; a container that is gone counts as exited."""

@@ -270,18 +270,23 @@ def prove(
             say(f"passed before: {len(found.checks)} checks on this release")
         return found
     begun = time.monotonic()
-    client, address = engines.connect(bench.environ, bench.places.home)
-    try:
+    with ExitStack() as stack:
         asked = smoke.before_build(release.staged)
         app: AppImage | None = None
-        if not _fails(asked, accept):
+        if not _fails(asked, accept) and not chosen.only_of("source"):
+            client, address = engines.connect(bench.environ, bench.places.home)
+            stack.callback(client.close)
             try:
                 app = build(client, settings, release, bench, fresh=fresh)
+                asked = smoke.after_build(release.staged, app)
             except HookFailed as error:
                 asked = smoke.before_build(release.staged, error)
         with bench.phase("smoke", f"{settings.bundle.id}, {chosen.mode}") as say:
-            if app is None:
-                report = SmokeReport({"mode": chosen.mode, "bundle": settings.bundle.id}, 0.0, asked)
+            if app is None or chosen.only_of("source", "build"):
+                wanted = tuple(
+                    one for one in asked if one.status == "fail" or one.family in (chosen.only or one.family)
+                )
+                report = SmokeReport({"mode": chosen.mode, "bundle": settings.bundle.id}, 0.0, wanted)
             else:
                 report = smoke.run(client, app, release.staged, chosen, host=address.host, on_event=bench.on_event)
             report = dataclasses.replace(
@@ -291,8 +296,6 @@ def prove(
             )
             report.write(path)
             say(f"{len(report.checks)} checks, {report.verdict}", ok=report.verdict != "fail")
-    finally:
-        client.close()
     return report
 
 
@@ -800,7 +803,11 @@ def _proxy_for(url: str, environ: Mapping[str, str]) -> str:
 def _proof_key(release: Release, options: smoke.SmokeOptions) -> str:
     """Name a proof by everything it depends on: the release, how it was run, and the toolkit itself."""
     whole = hashlib.sha256(release.digest.encode())
-    whole.update(json.dumps([options.mode, options.bundle.id, options.endpoint, sorted(options.only)]).encode())
+    whole.update(
+        json.dumps(
+            [options.mode, options.bundle.id, options.health_path, options.endpoint, sorted(options.only)]
+        ).encode()
+    )
     here = Path(__file__).parent
     for path in sorted(here.rglob("*.py")):
         whole.update(path.read_bytes())

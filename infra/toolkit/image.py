@@ -179,8 +179,7 @@ def build_app(
     else:
         command = build_command(any(file.path == HOOKS[0] for file in files), base.ca_bundle is not None, base.environ)
         with _build_container(engine, environment, command, bundle, base.ca_bundle) as container:
-            for chunk in _source_archive(files, masked):
-                container.put_archive(environment.workdir, chunk)
+            container.put_archive(environment.workdir, _source_archive(files, masked))
             began = time.monotonic()
             status = _follow(container, keep)
             facts = BuildFacts(round(time.monotonic() - began, 1), _outside(container, environment.workdir))
@@ -418,28 +417,16 @@ def _cpus(engine: docker.DockerClient, bundle: Bundle) -> int:
     return min(bundle.cpus, int(engine.info().get("NCPU", bundle.cpus)))
 
 
-def _source_archive(
-    files: Sequence[SourceFile], masked: Mapping[str, bytes], chunk: int = 32 * 2**20
-) -> Iterator[bytes]:
-    """Pack the app's files as tar archives of about `chunk` bytes each."""
-    batch: list[SourceFile] = []
-    size = 0
+def _source_archive(files: Iterable[SourceFile], masked: Mapping[str, bytes]) -> Iterator[bytes]:
+    """Pack the app's files as one tar archive, piece by piece: none of them has to fit into memory."""
     for file in files:
-        batch.append(file)
-        size += file.local.stat().st_size
-        if size > chunk:
-            yield _pack(batch, masked)
-            batch, size = [], 0
-    yield _pack(batch, masked)
-
-
-def _pack(files: Iterable[SourceFile], masked: Mapping[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as tar:
-        for file in files:
-            content = masked[file.path] if file.path in masked else file.content()
-            _add(tar, file.path, content, 0o755 if file.path in HOOKS else 0o644)
-    return stream.getvalue()
+        member = tarfile.TarInfo(file.path)
+        member.mode = 0o755 if file.path in HOOKS else 0o644
+        member.size = len(masked[file.path]) if file.path in masked else file.local.stat().st_size
+        yield member.tobuf(format=tarfile.PAX_FORMAT)
+        yield from [masked[file.path]] if file.path in masked else file.blocks(member.size)
+        yield b"\0" * (-member.size % tarfile.BLOCKSIZE)
+    yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
 def _add(tar: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:

@@ -28,7 +28,7 @@ from toolkit import engine as engines
 from toolkit.browser import BrowserResult, Ports, explore
 from toolkit.bundles import BUNDLES, DEFAULT_BUNDLE, Bundle
 from toolkit.checks import browser, build, crawl, environment, front, lifecycle, source, start
-from toolkit.checks.context import Again, Context, Sources
+from toolkit.checks.context import Again, Built, Context, Sources
 from toolkit.checks.merge import merge
 from toolkit.container import ContainerFailed, ContainerState, RunningApp, RunSpec, StopResult
 from toolkit.crawl import PLATFORM_ORIGIN, PUBLIC_HOST, CrawlResult, Limits
@@ -78,6 +78,10 @@ class SmokeOptions:
     only: frozenset[str] = frozenset()
     keep: Callable[[str], None] | None = None
 
+    def only_of(self, *families: str) -> bool:
+        """Whether nothing but these families is asked."""
+        return bool(self.only) and self.only <= set(families)
+
 
 def run(
     engine: docker.DockerClient,
@@ -108,6 +112,12 @@ def before_build(staged: StagedSource, error: BuildFailed | None = None) -> tupl
     if error is not None:
         asked.append(build.hook(sources, error))
     return merge(asked)
+
+
+def after_build(staged: StagedSource, image: AppImage) -> tuple[Check, ...]:
+    """Ask what can be asked without running the app."""
+    built = Built(staged, image.log, build=image.build)
+    return merge([*(check(built) for check in source.CHECKS), build.hook(built), build.output(built)])
 
 
 class _NeverStarted:
@@ -190,6 +200,7 @@ class _Smoke:
             if context.waited.response is not None:
                 context = replace(context, state=app.state())
             self._ask(context, start.stable)
+            self._ask(context, start.log)
             stopping = time.monotonic()
             if context.waited.response is not None and context.state is not None and context.state.running:
                 with self._moment("stop"):
@@ -295,7 +306,7 @@ class _Smoke:
         self._ask(context, crawl.encoding)
         self._ask(context, crawl.hosts)
         self._ask(context, crawl.complete)
-        if self._options.browser is not None:
+        if self._browses:
             for check in browser.CHECKS:
                 self._ask(context, check)
         return context
@@ -335,6 +346,7 @@ class _Smoke:
             seen = self._browse(start_url, context.prefix, Ports(entrance.port, entrance.secure_port))
             if self._options.keep is not None:
                 self._options.keep(entrance.url)
+        logs = tuple(app.logs(MOST_LOG_LINES))
         return replace(
             context,
             crawled=crawled,
@@ -343,7 +355,8 @@ class _Smoke:
             inside=inside,
             written=written,
             replica=again,
-            logs=tuple(app.logs(MOST_LOG_LINES)),
+            logs=logs,
+            log_size=app.log_size(start.MUCH_LOG) if len(logs) >= MOST_LOG_LINES else 0,
             state=app.state(),
         )
 

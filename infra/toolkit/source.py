@@ -46,12 +46,18 @@ class SourceFile:
         """The file on this machine; made when it is asked for, since there may be thousands."""
         return Path(self.at)
 
-    def content(self) -> bytes:
-        """Give its bytes. Raises ConfigurationError when they are no longer those that were chosen."""
-        content = self.local.read_bytes()
-        if self.sha256 and hashlib.sha256(content).digest() != self.sha256:
+    def blocks(self, size: int) -> Iterator[bytes]:
+        """Give its bytes, block by block. Raises ConfigurationError unless they are the chosen ones."""
+        sha256, left = hashlib.sha256(), size
+        with self.local.open("rb", buffering=0) as stream:
+            while block := stream.read(BLOCK):
+                sha256.update(block)
+                left -= len(block)
+                if left < 0:
+                    break
+                yield block
+        if left or (self.sha256 and sha256.digest() != self.sha256):
             raise _Changed(self.path)
-        return content
 
 
 @dataclass(frozen=True)

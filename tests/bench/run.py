@@ -24,7 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
 
+from tests.bench import staging  # noqa: E402
 from tests.stack.checkout import Checkout  # noqa: E402
+from toolkit import engine as engines  # noqa: E402
 from toolkit import tools  # noqa: E402
 from toolkit.emulator import control  # noqa: E402
 
@@ -105,6 +107,51 @@ def smoke(rounds: int, checkout: Checkout) -> Row:
         lambda: timed(ours, cwd=checkout.root, env=checkout.environ()),
         lambda: timed(bare, cwd=checkout.root, env=checkout.environ()),
     )
+
+
+def browser(rounds: int, checkout: Checkout) -> Row:
+    """What the browser adds to the time of a smoke test of our app, as the median difference of paired rounds."""
+    command = [sys.executable, "-m", "invoke", "smoke", "--browser"]
+
+    def seconds(mode: str) -> float:
+        return timed([*command, mode], cwd=checkout.root, env=checkout.environ())
+
+    seconds("on")
+    pairs = [(seconds("on"), seconds("off")) for _ in range(rounds)]
+    added = statistics.median(a - b for a, b in pairs)
+    return Row("what the browser adds to smoke", added, 0, "s", added, 4.0)
+
+
+def death(rounds: int, folder: Path) -> Row:
+    """From the death of an app that exits at its start until the command has ended."""
+    checkout = Checkout.make(folder / "death" / "toolkit")
+    checkout.write("custom_application/start-app.sh", "#!/bin/sh\nsleep 0.3\necho no database >&2\nexit 3\n")
+    command = [sys.executable, "-m", "invoke", "smoke", "--browser", "off"]
+    engine, _ = engines.connect(os.environ, Path.home())
+    times = []
+    for _ in range(rounds + 1):
+        began = int(time.time())
+        result = subprocess.run(command, cwd=checkout.root, env=checkout.environ(), capture_output=True, text=True)
+        ended = time.time()
+        assert result.returncode == 4, result.stdout + result.stderr
+        died = engine.events(since=began, until=int(ended) + 1, decode=True, filters={"event": "die"})
+        times.append(ended - max(one["timeNano"] for one in died) / 1e9)
+    engine.close()
+    checkout.close()
+    seconds = statistics.median(times[1:])  # the first one builds
+    return Row("an app that dies at its start: from its death to the end of smoke", seconds, 0, "s", seconds, 1.0)
+
+
+def staging_rows(rounds: int, folder: Path) -> list[Row]:
+    app, notes = folder / "staging" / "app", folder / "staging" / "notes"
+    staging.write(app)
+    room = folder / "staging" / "room"
+    again, first = staging.by_us(app, room, notes), staging.by_us(app, room, None)
+    name = "choosing 20,000 files that have not changed / tar, sha256sum"
+    return [
+        paired(name, rounds, 1.5, again, lambda: staging.by_tar(app)),
+        paired("the same for the first time / tar, sha256sum", rounds, 8.0, first, lambda: staging.by_tar(app)),
+    ]
 
 
 def deploy(rounds: int, checkout: Checkout, deploy_python: Path) -> Row:
@@ -205,6 +252,9 @@ def main() -> int:
         rows = [
             invoke_list(options.rounds, folder),
             smoke(options.rounds, checkout),
+            browser(options.rounds, checkout),
+            death(3, folder),
+            *staging_rows(options.rounds, folder),
             *crawls(options.rounds, folder),
             deploy(options.rounds, checkout, deploy_python),
             *emulator(3, folder),

@@ -164,3 +164,8 @@ def test_what_another_start_shows(tmp_path: Path) -> None:
 def test_a_start_that_takes_long_is_a_warning(tmp_path: Path) -> None:
     check = start.listens(context(tmp_path, waited=Waited(OK, 70.0, RUNNING)))
     assert (check.status, check.title) == ("warn", "It takes 70 s until the app answers on port 8080")
+
+
+def test_a_log_that_nobody_can_read_is_warned_of(tmp_path: Path) -> None:
+    assert start.log(context(tmp_path, log_size=10_000)).status == "pass"
+    assert start.log(context(tmp_path, log_size=start.MUCH_LOG + 1)).status == "warn"

@@ -129,3 +129,9 @@ def test_the_reported_log_shows_no_part_of_a_token() -> None:
 
 def test_a_short_or_empty_token_masks_nothing() -> None:
     assert smoke.masked(("a b",), (Secret(""), Secret("a"))) == ("a b",)
+
+
+def test_families_that_need_no_running_app() -> None:
+    assert not smoke.SmokeOptions().only_of("source", "build")
+    assert smoke.SmokeOptions(only=frozenset({"source"})).only_of("source", "build")
+    assert not smoke.SmokeOptions(only=frozenset({"source", "front"})).only_of("source", "build")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from toolkit.checks import names, source, start
-from toolkit.checks.context import Context, Sources
+from toolkit.checks.context import Built, Sources
 from toolkit.image import BuildFailed
 from toolkit.report import Check, failed, passed, warned
 
@@ -39,7 +39,7 @@ def _reason(lines: Sequence[str]) -> str:
     return (first or any_error[-1:] or [""])[0][:160]
 
 
-def output(context: Context) -> Check:
+def output(context: Built) -> Check:
     """A hook without `set -e` goes on after an error; its last command alone decides the exit code."""
     suspicious = [line.strip() for line in context.build_log if _SWALLOWED.search(line.strip())]
     if suspicious:

@@ -18,6 +18,7 @@ QUESTIONS = MappingProxyType(
         "start.listens": "Does the app answer on port 8080, at an address that others reach?",
         "start.probe": "Is the platform's probe answered without sign-in?",
         "start.stable": "Does it still run after the first requests?",
+        "start.log": "Does it write no more to its log than anybody can read?",
         "environment.token": "Does the serving process hold the token of .env?",
         "environment.settings": "Does the serving process know its platform, and run as in production?",
         "environment.leaks": "Does no part of a token show in logs, answers or files?",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from toolkit.browser import BrowserResult
@@ -70,10 +70,17 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Context(Sources):
-    """A release under test: what is shipped, how it runs, and what was seen so far."""
+class Built(Sources):
+    """What ships, and what its build step did."""
 
     build_log: tuple[str, ...]
+    build: BuildFacts = field(default=NEVER_BUILT, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Context(Built):
+    """A release under test: what is shipped, how it runs, and what was seen so far."""
+
     mode: str  # "strip" or "keep"
     prefix: str  # public path, with a slash at both ends
     probe_path: str
@@ -86,12 +93,12 @@ class Context(Sources):
     waited: Waited
     inside: Inside = UNSEEN  # while it served
     written: tuple[str, ...] = ()  # what it wrote to its disk until then
-    build: BuildFacts = NEVER_BUILT
     endpoint: str = ""  # what the platform calls itself
     crawled: CrawlResult | None = None
     browser: BrowserResult | None = None
     private: tuple[Response, ...] = ()  # the answers to requests for what is nobody's business
     logs: tuple[str, ...] = ()
+    log_size: int = 0  # bytes; counted when there are many lines
     state: ContainerState | None = None  # after all requests, before the stop
     stopped: StopResult | None = None
     replica: Again | None = None  # a second container beside the first

@@ -31,6 +31,7 @@ _READ = re.compile(r"^\s*(?:if\s+|while\s+|!\s*)*read\s+[-\w]")
 _AMPERSAND = re.compile(r"^\s*[^#\s].*[^&>|]&(?:\s|$)|^\s*(?:nohup|setsid)\s")
 _ANY = ("0.0.0.0", "::")
 _LOG_LINES = 12
+MUCH_LOG = 20 * 10**6  # bytes
 SLOW = 45.0  # seconds; known is only that the platform gives up after two to five minutes (platform-contract 3)
 
 
@@ -191,6 +192,19 @@ def _elsewhere(context: Context) -> Check:
 def _shown(listener: Listener) -> str:
     owner = f"process {listener.pid}: {listener.command[:100]}" if listener.pid else "process unknown"
     return f"{listener.address}:{listener.port} ({owner})"
+
+
+def log(context: Context) -> Check:
+    """A log of that size hides what is worth reading, and slows the app down."""
+    if context.log_size <= MUCH_LOG:
+        return passed("start.log", "its log is of a reasonable size")
+    return warned(
+        "start.log",
+        f"The app wrote more than {MUCH_LOG // 10**6} MB to its log within seconds",
+        "The platform keeps the last part of it only, and writing so much slows the app down.",
+        evidence=context.logs[-5:],
+        hint="Log less: one line for what is worth knowing, no loops that log.",
+    )
 
 
 def how(state: ContainerState) -> str:
