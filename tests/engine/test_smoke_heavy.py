@@ -25,15 +25,20 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     yield Checkout.copy(ROOT, tmp_path / "toolkit")
 
 
+# A process counts the memory of the one that started it as its own until it runs a program: so a small one starts it.
+WATCHED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
 def smoke(checkout: Checkout, *arguments: str) -> tuple[dict[str, Any], int]:
     """The report, and the memory (MB) that the command had at most; its engine's is not counted."""
     command = [sys.executable, "-m", "invoke", "smoke", "--json", "report.json", *arguments]
-    with subprocess.Popen(
-        command, cwd=checkout.root, env=checkout.environ(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    ) as process:
-        _, _, usage = os.wait4(process.pid, 0)
-        process.returncode = 0
-    return json.loads((checkout.root / "report.json").read_text()), usage.ru_maxrss // 1024
+    watched = [sys.executable, "-c", WATCHED, *command]
+    said = subprocess.run(watched, cwd=checkout.root, env=checkout.environ(), stdout=subprocess.PIPE, check=True)
+    return json.loads((checkout.root / "report.json").read_text()), int(said.stdout) // 1024
 
 
 def statuses(report: dict[str, Any]) -> dict[str, str]:
