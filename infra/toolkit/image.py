@@ -23,10 +23,11 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import docker
-from docker.errors import APIError, BuildError, ImageNotFound
+from docker.errors import APIError, BuildError, DockerException, ImageNotFound
 from dotenv import dotenv_values
 
 from toolkit import baseimage
@@ -83,10 +84,14 @@ class EnvironmentImage:
 
 @dataclass(frozen=True)
 class BuildFacts:
-    """How long build-app.sh took when it ran, and the first files that it wrote outside the working directory."""
+    """How long build-app.sh took, the first files that it wrote outside the working directory, and its memory.
+
+    `memory` is the most that was seen in use (bytes); 0 when the build was over before anybody looked.
+    """
 
     seconds: float = 0.0
     outside: tuple[str, ...] = ()
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -181,8 +186,11 @@ def build_app(
         with _build_container(engine, environment, command, bundle, base.ca_bundle) as container:
             container.put_archive(environment.workdir, _source_archive(files, masked))
             began = time.monotonic()
-            status = _follow(container, keep)
-            facts = BuildFacts(round(time.monotonic() - began, 1), _outside(container, environment.workdir))
+            container.start()
+            with _Gauge(container) as gauge:
+                status = _follow(container, keep)
+            seconds = round(time.monotonic() - began, 1)
+            facts = BuildFacts(seconds, _outside(container, environment.workdir), gauge.most)
             if status != 0:
                 raise _build_failure(status, log, bundle, container)
             container.commit(
@@ -248,7 +256,7 @@ def _pack_log(log: Iterable[str]) -> str:
 
 def _unpack_facts(label: str) -> BuildFacts:
     facts = json.loads(label) if label else {}
-    return BuildFacts(float(facts.get("seconds", 0)), tuple(facts.get("outside", ())))
+    return BuildFacts(float(facts.get("seconds", 0)), tuple(facts.get("outside", ())), int(facts.get("memory", 0)))
 
 
 def _outside(container: Any, workdir: str) -> tuple[str, ...]:
@@ -435,9 +443,40 @@ def _add(tar: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
+class _Gauge:
+    """Looks at the memory of a running container now and then, beside whoever waits for it."""
+
+    EVERY = 0.5  # seconds
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+        self._over = Event()
+        self._thread = Thread(target=self._look, name="gauge", daemon=True)
+        self.most = 0  # bytes
+
+    def __enter__(self) -> _Gauge:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._over.set()
+
+    def _look(self) -> None:
+        with suppress(DockerException, OSError):
+            while not self._over.wait(self.EVERY):
+                self.most = max(self.most, used(self._container.stats(stream=False, one_shot=True)))
+
+
+def used(stats: Mapping[str, Any]) -> int:
+    """Give the bytes of memory that the engine's `stats` say are in use, without the cache of files; pure."""
+    memory = stats.get("memory_stats") or {}
+    details = memory.get("stats") or {}
+    cache = details.get("inactive_file", details.get("total_inactive_file", 0))
+    return max(0, int(memory.get("usage", 0)) - int(cache))
+
+
 def _follow(container: Any, on_line: OnLine) -> int:
-    """Start the container, pass its output on line by line, and give its exit code."""
-    container.start()
+    """Pass the output of a started container on line by line, and give its exit code."""
     rest = ""
     with closing(container.logs(stream=True, follow=True, stdout=True, stderr=True)) as stream:
         for chunk in stream:

@@ -28,7 +28,7 @@ from toolkit import engine as engines
 from toolkit.browser import BrowserResult, Ports, explore
 from toolkit.bundles import BUNDLES, DEFAULT_BUNDLE, Bundle
 from toolkit.checks import browser, build, crawl, environment, front, lifecycle, source, start
-from toolkit.checks.context import Again, Built, Context, Sources
+from toolkit.checks.context import Again, Built, Context, Sources, Waited
 from toolkit.checks.merge import merge
 from toolkit.container import ContainerFailed, ContainerState, RunningApp, RunSpec, StopResult
 from toolkit.crawl import PLATFORM_ORIGIN, PUBLIC_HOST, CrawlResult, Limits
@@ -39,11 +39,12 @@ from toolkit.processes import Inside
 from toolkit.report import Check, Moment, SmokeReport
 from toolkit.settings import Secret
 from toolkit.source import StagedSource
-from toolkit.waiting import patience, wait
+from toolkit.waiting import STATE_EVERY, patience, wait
 
 OWNER = "smoke"
 MOST_LOG_LINES = 5000
 REPORTED_LOG_LINES = 200
+STILL_PATIENCE = 5.0  # seconds for an answer of an app that has answered before
 _CACHE = re.compile(r"/(?:\.bun|\.cache|\.npm|@t@|__pycache__)(?:/|$)|/bun-node-[^/]*|\.log$")
 LEAST_MASKED = 8  # characters of a token's beginning: what is shorter may stand in any log
 
@@ -62,7 +63,8 @@ class SmokeOptions:
     `health_path` is what the platform probes (empty: where the page is). `full_token` is what the serving process has
     to hold; without it that check is skipped. `browser` is the Chromium that looks at the page (None: no browser does),
     `only` names families (none: all of them), `keep` is called with the app's URL when all has been asked, and the app
-    stays up until it returns.
+    stays up until it returns. `settle` is how long the app has to stay up after its first answer; a browser spends
+    that time anyway.
     """
 
     mode: Literal["strip", "keep"] = "strip"
@@ -73,6 +75,7 @@ class SmokeOptions:
     env: Mapping[str, str] | None = None
     patience: float = 120.0
     grace: float = 10.0
+    settle: float = 3.0
     limits: Limits = field(default_factory=Limits)
     browser: Path | None = None
     only: frozenset[str] = frozenset()
@@ -182,6 +185,7 @@ class _Smoke:
         self._checks: list[Check] = []
         self._timeline: list[Moment] = []
         self._began = time.monotonic()
+        self._up_at = self._began
 
     def run(self) -> SmokeReport:
         with self._moment("sweep"):
@@ -198,7 +202,7 @@ class _Smoke:
         with self._started(spec) as app:
             context = self._examine(app, spec)
             if context.waited.response is not None:
-                context = replace(context, state=app.state())
+                context = self._settled(app, context)
             self._ask(context, start.stable)
             self._ask(context, start.log)
             stopping = time.monotonic()
@@ -259,6 +263,24 @@ class _Smoke:
             waited = wait(app, url, patience(context.waited.seconds, self._options.patience))
             return Again(waited, logs=tuple(app.logs()))
 
+    def _settled(self, app: App, context: Context) -> Context:
+        """Let the app run for a while, unless it has failed already, and see whether it still answers its probe."""
+        state = app.state()
+        if any(check.status == "fail" for check in self._checks) or not isinstance(app, RunningApp):
+            return replace(context, state=state)
+        still: Waited | None = None
+        with self._moment("settle"):
+            end = self._up_at + self._options.settle
+            while state.running and time.monotonic() < end:
+                time.sleep(max(0.0, min(STATE_EVERY, end - time.monotonic())))
+                state = app.state()
+            if state.running and self._options.settle:
+                still = wait(app, f"http://{self._host}:{app.port}{context.probe_path}", STILL_PATIENCE)
+                state = still.state if not still.state.running else state
+        ran = time.monotonic() - self._up_at
+        logs = context.logs if state.running else tuple(app.logs(MOST_LOG_LINES))
+        return replace(context, state=state, ran=ran, still=still, logs=logs)
+
     def _examine(self, app: App, spec: RunSpec) -> Context:
         """Ask everything that needs the app to run."""
         began = time.monotonic()
@@ -266,6 +288,7 @@ class _Smoke:
         probe_path = self._options.health_path or page_path
         with self._moment("start"):
             waited = wait(app, f"http://{self._host}:{app.port}{probe_path}", self._options.patience)
+        self._up_at = time.monotonic()
         up = waited.response is not None
         context = Context(
             staged=self._staged,

@@ -247,6 +247,11 @@ BROKEN = (
         fails={"start.listens": "exited with code 1"},
     ),
     BunApp("exits_at_once", _start("bun index.ts &"), fails={"start.listens": "runs in the background"}),
+    BunApp(
+        "ends_while_it_serves",
+        _start("set -a; . ./.env; set +a\nbun index.ts &\nsleep 2"),
+        fails={"start.stable": "runs in the background"},
+    ),
     BunApp("command_missing", _start("exec bnu index.ts"), fails={"start.listens": "exited with code 127"}),
     BunApp(
         "crashes_later",
@@ -293,6 +298,16 @@ BROKEN = (
         "dies_on_request",
         {"index.ts": _first('if (path === "/app.js") process.exit(9);')},
         fails={"start.stable": "exited with code 9"},
+    ),
+    BunApp(
+        "dies_a_second_after_a_request",
+        {"index.ts": _first('if (path === "/app.js") setTimeout(() => process.exit(9), 1000);')},
+        fails={"start.stable": "exited with code 9"},
+    ),
+    BunApp(
+        "stops_answering",
+        {"index.ts": _first('if (path === "/app.js") setTimeout(() => { for (;;); }, 1500);')},
+        fails={"start.stable": "stopped answering: its probe GET / gets no answer any more"},
     ),
     BunApp(
         "no_start_hook",

@@ -104,6 +104,22 @@ def test_the_app_is_built_once_and_neither_token_nor_this_machine_is_in_its_imag
         assert built.late_files == {".env": path.read_bytes()}
 
 
+def test_what_the_build_needed_is_kept_with_the_image(
+    engine: docker.DockerClient,
+    options: BaseImageOptions,
+    environment: EnvironmentImage,
+    tmp_path: Path,
+    files: dict[str, str],
+) -> None:
+    script = "const held = Buffer.alloc(120 * 2**20, 1); await Bun.sleep(1500); console.log(held.length)"
+    files |= {"build-app.sh": "#!/bin/sh\necho built >/opt/outside.txt\nbun hold.ts\n", "hold.ts": script}
+    for _ in range(2):
+        built = image.build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
+        assert built.build.seconds >= 1.5
+        assert built.build.outside == ("/opt/outside.txt",)
+        assert 120 * 2**20 <= built.build.memory <= SMALL.memory
+
+
 def test_a_token_that_changes_needs_no_new_image(
     engine: docker.DockerClient,
     environment: EnvironmentImage,

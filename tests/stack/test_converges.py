@@ -60,7 +60,7 @@ def _replicas(_checkout: Checkout) -> dict[str, str]:
 SIZED = {
     "APP_REPLICAS": "2",
     "APP_BUNDLE": "cpu.small",
-    "APP_HEALTH_PATH": "/notes.txt",
+    "APP_HEALTH_PATH": "/site.css",
     "APP_AUTO_STOP": "false",
 }
 

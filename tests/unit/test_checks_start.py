@@ -75,6 +75,14 @@ def test_an_app_that_dies_while_it_is_used_is_told(tmp_path: Path) -> None:
     assert start.stable(context(tmp_path)).status == "pass"
 
 
+def test_an_app_that_dies_later_or_answers_no_more_is_told_with_the_time(tmp_path: Path) -> None:
+    later = start.stable(context(tmp_path, state=exited(9), ran=1.04))
+    assert (later.status, later.detail) == ("fail", "1.0 s after its first answer.")
+    mute = start.stable(context(tmp_path, ran=3.0, still=Waited(None, 5.0, RUNNING, accepted=True)))
+    assert mute.title == "The app stopped answering: its probe GET / gets no answer any more 3 s after the first one"
+    assert start.stable(context(tmp_path, ran=3.0, still=context(tmp_path).waited)).status == "pass"
+
+
 def test_what_cannot_be_asked_is_skipped_with_the_reason(tmp_path: Path) -> None:
     down = context(tmp_path, waited=Waited(None, 2.0, exited(1)), stopped=None)
     for check in (start.probe(down), start.stable(down), lifecycle.sigterm(down)):

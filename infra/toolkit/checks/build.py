@@ -51,6 +51,8 @@ def output(context: Built) -> Check:
             hint="Begin build-app.sh with `set -e`, so that an error ends the build.",
         )
     said = f"after {context.build.seconds:.1f} s"
+    if context.build.memory:
+        said += f", with at most {context.build.memory // 2**20} MB of memory in use"
     if context.build.outside:
         said += f"; it also writes outside the working directory: {', '.join(context.build.outside[:3])}"
     return passed("build.output", "build-app.sh ended without errors", said)

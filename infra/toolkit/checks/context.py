@@ -100,6 +100,8 @@ class Context(Built):
     logs: tuple[str, ...] = ()
     log_size: int = 0  # bytes; counted when there are many lines
     state: ContainerState | None = None  # after all requests, before the stop
+    ran: float = 0.0  # seconds from its first answer until then
+    still: Waited | None = None  # how it answered its probe then, if it was asked
     stopped: StopResult | None = None
     replica: Again | None = None  # a second container beside the first
     restarted: Again | None = None  # the first one, started again on its own disk

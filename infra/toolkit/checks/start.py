@@ -243,14 +243,24 @@ def stable(context: Context) -> Check:
     """It still runs after the first requests."""
     if context.waited.response is None or context.state is None:
         return skipped("start.stable", context.down or "not looked at")
+    if context.state.running and context.still is not None and context.still.response is None:
+        return failed(
+            "start.stable",
+            f"The app stopped answering: its probe GET {context.probe_path} gets no answer any more"
+            f" {context.ran:.0f} s after the first one",
+            "It still runs. The platform asks again and again, and restarts what does not answer.",
+            evidence=context.logs[-_LOG_LINES:],
+            hint="Look for what blocks the server: an endless loop, a synchronous call, a lock that nobody gives back.",
+        )
     if context.state.running:
-        return passed("start.stable", "still running after the first requests")
+        return passed("start.stable", "still running after the first requests", f"{context.ran:.1f} s after its first")
     if context.state.exit_code == 0 and (place := _background(context)):
         return _ended_before_it("start.stable", place, context)
     cause = "ran out of memory" if context.state.oom_killed else f"exited {how(context.state)}"
     return failed(
         "start.stable",
         f"The app {cause} while it was being used" + (f": {last(context.logs)}" if context.logs else ""),
+        f"{context.ran:.1f} s after its first answer." if context.ran else "",
         evidence=context.logs[-_LOG_LINES:],
-        hint="Look at the last lines of its log: a request ends the process.",
+        hint="Look at the last lines of its log: a request ends the process, at once or a while later.",
     )
