@@ -26,7 +26,7 @@ def _programs(session: nox.Session, packages: dict[str, str]) -> None:
     missing = {program: package for program, package in packages.items() if not shutil.which(program)}
     if not missing:
         return
-    names = sorted(set(missing.values()))
+    names = sorted({name for packages_of in missing.values() for name in packages_of.split()})
     if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
         session.log(f"Installing with apt-get: {', '.join(names)}")
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
@@ -41,7 +41,7 @@ def _programs(session: nox.Session, packages: dict[str, str]) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests (unit, engine, app, stack, contract, judges), then lint and types. Arguments go to pytest."""
-    _programs(session, {"chromium": "chromium", "dash": "dash", "bash": "bash"})
+    _programs(session, {"chromium": "chromium", "dash": "dash", "bash": "bash", "podman": "podman netavark"})
     session.install(*TEST_REQUIREMENTS)
     session.run("pytest", *session.posargs)
     if not session.posargs:

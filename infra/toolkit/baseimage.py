@@ -7,13 +7,14 @@ A stand-in is only made for `oven/bun` on Debian: Debian's own packages (deboots
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -188,7 +189,6 @@ def _make_stand_in(
         archive = Path(folder, "root.tar")
         with tarfile.open(archive, "w") as tar:
             tar.add(root, arcname=".", filter=_keep)
-        repository, tag = _split(name)
         changes = [
             "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bun-node-fallback-bin",
             "ENV BUN_INSTALL_BIN=/usr/local/bin",
@@ -199,7 +199,15 @@ def _make_stand_in(
             f'LABEL {STAND_IN_LABEL}="{_stand_in_detail()}"',
         ]
         on_line(f"Importing {name}")
-        engine.api.import_image_from_file(str(archive), repository=repository, tag=tag, changes=changes)
+        import_archive(engine, archive, name, changes)
+
+
+def import_archive(engine: docker.DockerClient, archive: Path, name: str, changes: Sequence[str]) -> None:
+    """Make the image `name` of a tar archive of its files; `changes` are lines of a Dockerfile."""
+    repository, tag = _split(name)
+    said = engine.api.import_image_from_file(str(archive), repository=repository, tag=tag, changes=list(changes))
+    image_id = str(json.loads(said.strip().splitlines()[-1])["status"])
+    engine.images.get(image_id).tag(repository, tag)  # Podman's import names everything `latest`
 
 
 def fetch_bun(folder: Path, arch: str, environ: Mapping[str, str], on_line: OnLine = _silent) -> Path:

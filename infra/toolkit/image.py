@@ -272,7 +272,8 @@ def changed_files(container: Any) -> tuple[str, ...]:
     """Give the paths that were made, changed or removed in a container since it was created, without their folders."""
     paths = {str(change["Path"]) for change in container.diff() or []}
     folders = {path.rpartition("/")[0] for path in paths}
-    return tuple(sorted(path for path in paths - folders if not path.startswith("/dev/")))
+    mounted = {"/etc", "/run"}  # Podman lists the folders of what it puts there itself
+    return tuple(sorted(path for path in paths - folders - mounted if not path.startswith("/dev/")))
 
 
 def _unpack_log(label: str) -> list[str]:

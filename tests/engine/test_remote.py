@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +15,12 @@ import trustme
 
 from tests.apps import bun_apps
 from tests.apps.bun_apps import BunApp
+from tests.engine.second_engine import answers, with_the_same_base
 from tests.engine.test_smoke import Ground, told
-from toolkit import baseimage, image
 from toolkit import engine as engines
 
 ADDRESS = "127.0.0.2"  # as another machine, it is not where a local engine publishes its ports
 BRIDGE, NETWORK = "btd-remote", "172.29.250.1/24"
-PATIENCE = 60.0
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -44,7 +42,7 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, st
         )  # fmt: skip
         environ = {"DOCKER_HOST": f"tcp://{ADDRESS}:{port}", "DOCKER_CERT_PATH": str(keys), "DOCKER_TLS_VERIFY": "1"}
         try:
-            _answers(environ, folder, daemon)
+            answers(environ, folder / "dockerd.log", daemon)
             yield environ
         finally:
             daemon.terminate()
@@ -81,33 +79,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(environ: Mapping[str, str], home: Path, daemon: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            client, _ = engines.connect(environ, home)
-        except engines.ToolMissing:
-            assert daemon.poll() is None, (home / "dockerd.log").read_text()[-3000:]
-            assert time.monotonic() < until, (home / "dockerd.log").read_text()[-3000:]
-            time.sleep(0.2)
-        else:
-            client.close()
-            return
-
-
 @pytest.fixture(scope="module")
 def ground(remote: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """The remote engine, with the base image of the local one."""
-    local, _ = engines.connect(os.environ, Path.home())
-    engine, address = engines.connect(remote, Path.home())
-    context = tmp_path_factory.mktemp("environment")
-    (context / "Dockerfile").write_text(bun_apps.DOCKERFILE)
-    base = baseimage.options_from(os.environ)
-    image.build_environment(local, context, base=base)  # sees to it that the base is there
-    engine.images.load(b"".join(local.images.get("oven/bun:1-debian").save(named=True)))
-    local.close()
-    yield Ground(engine, address.host, image.build_environment(engine, context, base=base), base, {})
-    engine.close()
+    with with_the_same_base(remote, tmp_path_factory.mktemp("environment")) as ground:
+        yield ground
 
 
 def test_an_app_is_judged_on_an_engine_elsewhere(ground: Ground, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from toolkit.container import ContainerState
 from toolkit.processes import Listener
 from toolkit.report import Check, failed, passed, skipped, warned
 
+_KILLED = 137  # an engine that knows it was for memory says so (oom_killed); Podman does not always
 _SIGNALS = {129: "SIGHUP", 130: "SIGINT", 131: "SIGQUIT", 132: "SIGILL", 134: "SIGABRT", 135: "SIGBUS", 136: "SIGFPE"}
 _SIGNALS |= {137: "SIGKILL", 139: "SIGSEGV", 141: "SIGPIPE", 143: "SIGTERM"}
 _NOT_RUN = re.compile(r"exec user process caused.*no such file|start-app\.sh\S* no such file", re.IGNORECASE)
@@ -209,6 +210,8 @@ def log(context: Context) -> Check:
 
 def how(state: ContainerState) -> str:
     """Put the end of a container into words."""
+    if state.exit_code == _KILLED:
+        return f"by SIGKILL (exit code {_KILLED}), as when memory runs out"
     if state.exit_code in _SIGNALS:
         return f"by {_SIGNALS[state.exit_code]} (exit code {state.exit_code})"
     meanings = {126: " (not executable)", 127: " (command not found)"}
