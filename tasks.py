@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,29 +17,27 @@ JSON = {"json": "Print JSON for programs on standard output; words for people go
 YES = {"yes": "Do not ask."}
 
 
-def _commands() -> Any:
-    """Import what the commands do only when one runs: `invoke --list` stays fast."""
-    from toolkit import commands
-
-    return commands
+def _commands(name: str) -> Any:
+    """Import what a family of commands does only when one of them runs: `invoke --list` stays fast."""
+    return importlib.import_module(f"toolkit.commands.{name}")
 
 
 @task(help=STACK | JSON)
 def doctor(_c: Context, stack: str = "", json: bool = False) -> None:
     """Check this machine and the platform, and say what to do about each problem."""
-    _commands().doctor(ROOT, stack, as_json=json)
+    _commands("doctor").doctor(ROOT, stack, as_json=json)
 
 
 @task(help=STACK | JSON)
 def stage(_c: Context, stack: str = "", json: bool = False) -> None:
     """Show what ships and what does not, with the reason."""
-    _commands().stage(ROOT, stack, as_json=json)
+    _commands("proving").stage(ROOT, stack, as_json=json)
 
 
 @task(help=STACK | {"fresh": "Build again even when nothing changed."})
 def build(_c: Context, stack: str = "", fresh: bool = False) -> None:
     """Build the environment image and the app image as the platform would."""
-    _commands().build(ROOT, stack, fresh=fresh)
+    _commands("proving").build(ROOT, stack, fresh=fresh)
 
 
 @task(
@@ -84,17 +83,17 @@ def smoke(
     changed = {"APP_DIR": app, "ENVIRONMENT_DIR": environment, "RUNTIME_ENV": runtime_env, "APP_BUNDLE": bundle}
     if prove:
         judged = {"mode": mode, "only": only, "as_json": json == "-"}
-        _commands().prove(ROOT, stack, overrides=changed, env_file=env_file, **judged)
+        _commands("proving").prove(ROOT, stack, overrides=changed, env_file=env_file, **judged)
         return
     how = {"mode": mode, "browser": browser, "only": only, "fresh": fresh, "keep": keep, "watch": watch}
     files = {"json_to": json, "junit": junit, "html": html}
-    _commands().smoke(ROOT, stack, overrides=changed, env_file=env_file, **how, **files)
+    _commands("proving").smoke(ROOT, stack, overrides=changed, env_file=env_file, **how, **files)
 
 
 @task(help=STACK | JSON)
 def preview(_c: Context, stack: str = "", json: bool = False) -> None:
     """Show what a deployment would change."""
-    _commands().preview(ROOT, stack, as_json=json)
+    _commands("deploying").preview(ROOT, stack, as_json=json)
 
 
 @task(
@@ -110,61 +109,61 @@ def deploy(
     _c: Context, stack: str = "", yes: bool = False, json: bool = False, fresh: bool = False, no_rollback: bool = False
 ) -> None:
     """Smoke the app, deploy it, and prove that this very release is serving."""
-    _commands().deploy(ROOT, stack, yes=yes, as_json=json, fresh=fresh, roll_back=not no_rollback)
+    _commands("deploying").deploy(ROOT, stack, yes=yes, as_json=json, fresh=fresh, roll_back=not no_rollback)
 
 
 @task(help=STACK | YES | JSON | {"to": "The release, as history shows it (default: the last proved one before this)."})
 def rollback(_c: Context, stack: str = "", to: str = "", yes: bool = False, json: bool = False) -> None:
     """Let a release that was proved before serve again."""
-    _commands().rollback(ROOT, stack, to=to, yes=yes, as_json=json)
+    _commands("deploying").rollback(ROOT, stack, to=to, yes=yes, as_json=json)
 
 
 @task(help=STACK | JSON | {"most": "How many entries."})
 def history(_c: Context, stack: str = "", most: int = 20, json: bool = False) -> None:
     """Show what was done to a stack: when, which release, with what result, by whom."""
-    _commands().history(ROOT, stack, most=most, as_json=json)
+    _commands("looking").history(ROOT, stack, most=most, as_json=json)
 
 
 @task(help=STACK | YES | JSON)
 def refresh(_c: Context, stack: str = "", yes: bool = False, json: bool = False) -> None:
     """Show what differs between platform and state, and take it over."""
-    _commands().refresh(ROOT, stack, yes=yes, as_json=json)
+    _commands("deploying").refresh(ROOT, stack, yes=yes, as_json=json)
 
 
 @task(help=STACK | YES)
 def cancel(_c: Context, stack: str = "", yes: bool = False) -> None:
     """Remove the lock that a dead run has left on a stack."""
-    _commands().cancel(ROOT, stack, yes=yes)
+    _commands("deploying").cancel(ROOT, stack, yes=yes)
 
 
 @task(help=STACK | JSON)
 def outputs(_c: Context, stack: str = "", json: bool = False) -> None:
     """Show the ids and the URL of a deployed stack."""
-    _commands().outputs(ROOT, stack, as_json=json)
+    _commands("looking").outputs(ROOT, stack, as_json=json)
 
 
 @task(help=STACK | JSON)
 def status(_c: Context, stack: str = "", json: bool = False) -> None:
     """Show what a stack has and the state of its application."""
-    _commands().status(ROOT, stack, as_json=json)
+    _commands("looking").status(ROOT, stack, as_json=json)
 
 
 @task(help=STACK | {"build": "Show the log of the build instead."})
 def logs(_c: Context, stack: str = "", build: bool = False) -> None:
     """Show the logs of the deployed application."""
-    _commands().logs(ROOT, stack, build=build)
+    _commands("looking").logs(ROOT, stack, build=build)
 
 
 @task(help=STACK | YES | JSON)
 def destroy(_c: Context, stack: str = "", yes: bool = False, json: bool = False) -> None:
     """Remove everything that a stack has on the platform."""
-    _commands().destroy(ROOT, stack, yes=yes, as_json=json)
+    _commands("deploying").destroy(ROOT, stack, yes=yes, as_json=json)
 
 
 @task(help={"everything": "Also the local platform with its data, and tools built for all checkouts."} | YES)
 def clean(_c: Context, everything: bool = False, yes: bool = False) -> None:
     """Remove leftover containers, images of this tool and caches; state and local platform stay."""
-    _commands().clean(ROOT, everything=everything, yes=yes)
+    _commands("cleaning").clean(ROOT, everything=everything, yes=yes)
 
 
 EMULATOR = {"data": "Folder of its data (default: EMULATOR_DATA)."}
@@ -180,55 +179,55 @@ EMULATOR = {"data": "Folder of its data (default: EMULATOR_DATA)."}
 )
 def emulator_start(_c: Context, data: str = "", port: int = 0, json: bool = False) -> None:
     """Start the local DataRobot."""
-    _commands().emulator_start(ROOT, data, port, as_json=json)
+    _commands("emulated").emulator_start(ROOT, data, port, as_json=json)
 
 
 @task(name="stop", help={"data": "Folder of its data (default: EMULATOR_DATA)."})
 def emulator_stop(_c: Context, data: str = "") -> None:
     """Stop the local DataRobot; its data stays."""
-    _commands().emulator_stop(ROOT, data)
+    _commands("emulated").emulator_stop(ROOT, data)
 
 
 @task(name="status", help=JSON | {"data": "Folder of its data (default: EMULATOR_DATA)."})
 def emulator_status(_c: Context, data: str = "", json: bool = False) -> None:
     """Show whether the local DataRobot runs, and where."""
-    _commands().emulator_status(ROOT, data, as_json=json)
+    _commands("emulated").emulator_status(ROOT, data, as_json=json)
 
 
 @task(name="reset", help=YES | {"data": "Folder of its data (default: EMULATOR_DATA)."})
 def emulator_reset(_c: Context, data: str = "", yes: bool = False) -> None:
     """Empty the local DataRobot: no applications, the seeded organisation anew."""
-    _commands().emulator_reset(ROOT, data, yes=yes)
+    _commands("emulated").emulator_reset(ROOT, data, yes=yes)
 
 
 @task(name="logs", help={"data": "Folder of its data (default: EMULATOR_DATA)."})
 def emulator_logs(_c: Context, data: str = "") -> None:
     """Show the log of the local DataRobot."""
-    _commands().emulator_logs(ROOT, data)
+    _commands("emulated").emulator_logs(ROOT, data)
 
 
 @task(name="settings", help=EMULATOR | {"set": 'Switches as JSON, for example \'{"builds": "immediate"}\'.'})
 def emulator_settings(_c: Context, data: str = "", set: str = "") -> None:  # noqa: A002
     """Show or set the switches of the local DataRobot: pace of builds and starts, encodings, pauses."""
-    _commands().emulator_settings(ROOT, data, set)
+    _commands("emulated").emulator_settings(ROOT, data, set)
 
 
 @task(name="faults", help=EMULATOR | {"add": "File with rules as JSON; - for standard input.", "clear": "Remove all."})
 def emulator_faults(_c: Context, data: str = "", add: str = "", clear: bool = False) -> None:
     """List, add or remove faults of the local DataRobot."""
-    _commands().emulator_faults(ROOT, data, add, clear=clear)
+    _commands("emulated").emulator_faults(ROOT, data, add, clear=clear)
 
 
 @task(name="snapshot", help=EMULATOR | {"name": "Name of the copy; without one all are listed."})
 def emulator_snapshot(_c: Context, name: str = "", data: str = "") -> None:
     """Copy everything that the local DataRobot keeps."""
-    _commands().emulator_snapshot(ROOT, data, name)
+    _commands("emulated").emulator_snapshot(ROOT, data, name)
 
 
 @task(name="restore", help=YES | EMULATOR | {"name": "Name of the copy."})
 def emulator_restore(_c: Context, name: str, data: str = "", yes: bool = False) -> None:
     """Bring back what the local DataRobot kept at a snapshot."""
-    _commands().emulator_restore(ROOT, data, name, yes=yes)
+    _commands("emulated").emulator_restore(ROOT, data, name, yes=yes)
 
 
 namespace = Collection(

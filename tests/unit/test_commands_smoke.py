@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
-from toolkit import commands
+from toolkit.commands import proving
 
 OPTIONS: dict[str, Any] = {
     "overrides": {},
@@ -37,7 +37,7 @@ def test_options_that_are_not_understood(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, str], words: str
 ) -> None:
     with pytest.raises(Exit) as ended:
-        commands.smoke(tmp_path, "", **{**OPTIONS, **changed})
+        proving.smoke(tmp_path, "", **{**OPTIONS, **changed})
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
 
@@ -47,6 +47,6 @@ def test_a_browser_that_has_to_be_there_and_is_not(
 ) -> None:
     monkeypatch.setenv("CHROMIUM", str(tmp_path / "gone"))
     with pytest.raises(Exit) as ended:
-        commands.smoke(tmp_path, "", **{**OPTIONS, "browser": "on"})
+        proving.smoke(tmp_path, "", **{**OPTIONS, "browser": "on"})
     assert ended.value.code == 10
     assert "gone is no browser" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+"""Commands that change what is deployed: deploy, rollback, refresh, destroy; and preview, which only shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from toolkit import deploy as deployment
+from toolkit import stack as stacks
+from toolkit import stackconfig
+from toolkit.commands.frame import command, control, load_settings, make_bench, quiet
+from toolkit.console import Console, number
+from toolkit.errors import Cancelled
+from toolkit.settings import Settings
+
+
+@command
+def preview(root: Path, stack: str, *, as_json: bool) -> None:
+    """Show what a deployment would change."""
+    console = Console(as_json=as_json)
+    result = deployment.preview(load_settings(root, stack, needs_platform=True), make_bench(root, console))
+    console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})
+
+
+@command
+def deploy(root: Path, stack: str, *, yes: bool, as_json: bool, fresh: bool, roll_back: bool) -> None:
+    """Deploy, and end with a short summary and the URL."""
+    console = Console(as_json=as_json)
+    settings = load_settings(root, stack, needs_platform=True)
+    confirm = _confirm(console, settings, yes=yes)
+    done = deployment.deploy(settings, make_bench(root, console), confirm=confirm, fresh=fresh, roll_back=roll_back)
+    _show_deployed(console, settings, done)
+
+
+@command
+def rollback(root: Path, stack: str, *, to: str, yes: bool, as_json: bool) -> None:
+    """Let an earlier release serve again, and end with a short summary and the URL."""
+    console = Console(as_json=as_json)
+    settings = load_settings(root, stack, needs_platform=True)
+    confirm = _confirm(console, settings, yes=yes)
+    done = deployment.rollback(settings, make_bench(root, console), confirm=confirm, to=to)
+    _show_deployed(console, settings, done)
+
+
+def _confirm(console: Console, settings: Settings, *, yes: bool) -> Callable[[Mapping[str, int]], bool]:
+    def confirm(changes: Mapping[str, int]) -> bool:
+        return yes or console.ask(f"{stacks.counted(changes)} on the stack {settings.stack}. Go on?")
+
+    return confirm
+
+
+def _show_deployed(console: Console, settings: Settings, done: deployment.Deployed) -> None:
+    console.line()
+    console.line(f"{stacks.counted(done.changes)}; {number(done.verified, 'file')} proved; {done.seconds:.1f} s")
+    if settings.stack == stackconfig.LOCAL:
+        link = control().sign_in_link(settings.emulator_data, done.outputs.app_url)
+        console.line(f"The app runs on the local platform. Sign in and see it: {link}")
+    console.line(done.outputs.app_url)
+    outcome = {
+        "release": done.release,
+        "outputs": vars(done.outputs),
+        "changes": dict(done.changes),
+        "seconds": round(done.seconds, 3),
+    }
+    console.result({"ok": True, "exit_code": 0, **outcome})
+
+
+@command
+def refresh(root: Path, stack: str, *, yes: bool, as_json: bool) -> None:
+    """Show what differs between platform and state, ask, and take it over."""
+    console = Console(as_json=as_json)
+    settings = load_settings(root, stack, needs_platform=True)
+
+    def confirm(changes: Mapping[str, int]) -> bool:
+        return yes or console.ask(f"Drift: {stacks.counted(changes)}. Take it over into the state?")
+
+    result = deployment.refresh(settings, make_bench(root, console), confirm=confirm)
+    console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})
+
+
+@command
+def cancel(root: Path, stack: str, *, yes: bool) -> None:
+    """Remove the lock that a dead run has left on a stack."""
+    console = Console()
+    settings = load_settings(root, stack, needs_platform=False)
+    if not (yes or console.ask(f"Is no other run working on the stack {settings.stack}? Its lock is removed.")):
+        raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
+    deployment.cancel(settings, make_bench(root, quiet(console)))
+    console.line(f"The stack {settings.stack} is not locked any more. Next: invoke deploy --stack {settings.stack}")
+
+
+@command
+def destroy(root: Path, stack: str, *, yes: bool, as_json: bool) -> None:
+    """Show what goes, ask, remove it, and say so."""
+    console = Console(as_json=as_json)
+    settings = load_settings(root, stack, needs_platform=True)
+
+    def confirm(found: stacks.StackResult) -> bool:
+        for resource in found.resources:
+            console.line(f"  - {resource['type']} {resource['name']} {resource['id']}")
+        return yes or console.ask(f"Remove {number(len(found.resources), 'resource')} of {settings.stack}?")
+
+    try:
+        result = deployment.destroy(settings, make_bench(root, console), confirm=confirm)
+    except stacks.StackMissing:
+        console.line(f"There is nothing to remove: nothing is deployed on the stack {settings.stack}.")
+        console.result({"ok": True, "exit_code": 0, "changes": {}})
+        return
+    console.line(f"The stack {settings.stack} is gone: {number(result.changes.get('delete', 0), 'resource')} removed.")
+    console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})

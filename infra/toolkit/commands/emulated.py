@@ -1,0 +1,134 @@
+"""Commands of the local platform."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from toolkit import preflight, statefiles
+from toolkit.commands.frame import command, control, local_settings, make_bench, quiet
+from toolkit.console import Console
+from toolkit.errors import Cancelled, ConfigurationError
+
+if TYPE_CHECKING:
+    from toolkit.emulator.control import EmulatorInfo
+
+
+@command
+def emulator_start(root: Path, data: str, port: int, *, as_json: bool) -> None:
+    """Start the local platform and say where it is."""
+    console = Console(as_json=as_json)
+    settings = local_settings(root, data, port)
+    info = preflight.start_emulator(settings, make_bench(root, quiet(console)))
+    _show_emulator(console, info)
+
+
+@command
+def emulator_stop(root: Path, data: str) -> None:
+    """Stop the local platform."""
+    stopped = control().stop(local_settings(root, data, 0).emulator_data)
+    Console().line("The local platform is stopped; its data stays." if stopped else "The local platform does not run.")
+
+
+@command
+def emulator_status(root: Path, data: str, *, as_json: bool) -> None:
+    """Say whether the local platform runs."""
+    console = Console(as_json=as_json)
+    info = control().status(local_settings(root, data, 0).emulator_data)
+    if info is None:
+        raise ConfigurationError("The local platform does not run.", hint="Start it: invoke emulator.start")
+    _show_emulator(console, info)
+
+
+@command
+def emulator_reset(root: Path, data: str, *, yes: bool) -> None:
+    """Empty the local platform."""
+    console = Console()
+    if not (yes or console.ask("Remove all applications of the local platform?")):
+        raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
+    settings = local_settings(root, data, 0)
+    control().reset(settings.emulator_data)
+    if not data:
+        statefiles.forget(settings)
+    console.line("The local platform is empty again.")
+
+
+@command
+def emulator_logs(root: Path, data: str) -> None:
+    """Show the local platform's log."""
+    console = Console()
+    for line in control().logs(local_settings(root, data, 0).emulator_data):
+        console.line(line)
+
+
+@command
+def emulator_settings(root: Path, data: str, given: str) -> None:
+    """Show the local platform's switches, after setting some where `given` (JSON) says so."""
+    body = _json(given) if given else None
+    folder = local_settings(root, data, 0).emulator_data
+    _show_json(control().ask(folder, "PUT" if given else "GET", "settings", body))
+
+
+@command
+def emulator_faults(root: Path, data: str, add: str, *, clear: bool) -> None:
+    """List the local platform's faults, after adding those of a file or removing all."""
+    folder = local_settings(root, data, 0).emulator_data
+    if clear:
+        control().ask(folder, "DELETE", "faults")
+    if add:
+        control().ask(folder, "POST", "faults", _json(sys.stdin.read() if add == "-" else Path(add).read_text()))
+    _show_json(control().ask(folder, "GET", "faults"))
+
+
+@command
+def emulator_snapshot(root: Path, data: str, name: str) -> None:
+    """Copy what the local platform keeps under a name; list the copies."""
+    folder = local_settings(root, data, 0).emulator_data
+    if name:
+        control().ask(folder, "POST", "snapshots", {"name": name})
+    _show_json(control().ask(folder, "GET", "snapshots"))
+
+
+@command
+def emulator_restore(root: Path, data: str, name: str, *, yes: bool) -> None:
+    """Bring back a copy of what the local platform kept."""
+    console = Console()
+    if not (yes or console.ask(f"Replace all that the local platform keeps by the snapshot {name}?")):
+        raise Cancelled("Nothing was replaced.", hint="Answer yes, or use --yes.")
+    control().ask(local_settings(root, data, 0).emulator_data, "POST", f"snapshots/{quote(name, safe='')}/restore")
+    console.line(f"The local platform is as it was at the snapshot {name}.")
+
+
+def _show_emulator(console: Console, info: EmulatorInfo) -> None:
+    if console.as_json:
+        console.document(
+            {
+                "endpoint": info.endpoint,
+                "token": info.token.reveal(),
+                "restricted_token": info.restricted_token.reveal(),
+                "console": info.console,
+                "pid": info.pid,
+            }
+        )
+        return
+    console.line(f"The local platform runs: {info.endpoint} (pid {info.pid})")
+    console.line(f"Its console: {info.console}")
+    if info.faults:
+        console.line(f"{info.faults} faults are on, asked for by somebody: invoke emulator.faults --clear")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as problem:
+        raise ConfigurationError(f"This is not JSON: {problem}.", hint="It has to be a JSON object.") from None
+
+
+def _show_json(document: Mapping[str, Any]) -> None:
+    console = Console()
+    for line in json.dumps(document, indent=2, ensure_ascii=False).splitlines():
+        console.line(line)

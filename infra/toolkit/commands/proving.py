@@ -1,0 +1,229 @@
+"""Commands that prove an app on this machine: stage, build, smoke, prove."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import re
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from invoke.exceptions import Exit
+
+from toolkit import engine as engines
+from toolkit import gate, staging, statefiles
+from toolkit import smoke as smoking
+from toolkit.bench import Bench
+from toolkit.browser import VARIABLES, find_chromium
+from toolkit.checks import catalog
+from toolkit.commands.frame import command, load_settings, make_bench, quiet
+from toolkit.console import Console
+from toolkit.errors import ConfigurationError, SmokeFailed, ToolkitError, ToolMissing
+from toolkit.report import SmokeReport, write_whole
+from toolkit.settings import Secret, Settings
+
+# Looks like a token, so that searching for parts of it finds nothing that is no leak; opens nothing.
+PLACEHOLDER_TOKEN = Secret(hashlib.sha256(b"smoke without an account").hexdigest())
+PLACEHOLDER_ENDPOINT = "https://app.datarobot.com/api/v2"
+NO_CHROMIUM = "no Chromium was found, so no browser looked at the page: install one, or name it with CHROMIUM=…"
+
+
+@command
+def stage(root: Path, stack: str, *, as_json: bool) -> None:
+    """Show what ships and what does not."""
+    console = Console(as_json=as_json)
+    settings = load_settings(root, stack, needs_platform=False)
+    with statefiles.locked(settings):
+        release = staging.stage(settings, make_bench(root, quiet(console)), full_token=PLACEHOLDER_TOKEN)
+    staged = release.staged
+    if as_json:
+        console.document(
+            {
+                "digest": release.digest,
+                "files": [{"path": file.path, "mode": oct(file.mode)} for file in staged.files],
+                "left_out": [{"path": left.path, "reason": left.reason} for left in staged.left_out],
+            }
+        )
+        return
+    console.table("Ships", ("file", "mode"), ((file.path, f"{file.mode:o}") for file in staged.files))
+    console.table("Stays", ("file", "reason"), ((left.path, left.reason) for left in staged.left_out))
+    console.line(f"{len(staged.files)} files, {staged.total_bytes / 1000:.0f} kB, release {release.digest[:12]}")
+
+
+@command
+def build(root: Path, stack: str, *, fresh: bool) -> None:
+    """Build both images."""
+    console = Console()
+    bench = make_bench(root, console)
+    settings = load_settings(root, stack, needs_platform=False)
+    engine, _ = engines.connect(bench.environ, bench.places.home)
+    with staging.workroom(settings) as room:
+        release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
+        app = gate.build(engine, settings, release, bench, fresh=fresh)
+    console.line(f"{app.environment.tag}\n{app.tag}")
+
+
+@command
+def smoke(
+    root: Path,
+    stack: str,
+    *,
+    overrides: Mapping[str, str],
+    env_file: str,
+    mode: str,
+    browser: str,
+    only: str,
+    fresh: bool,
+    keep: bool,
+    watch: bool,
+    json_to: str,
+    junit: str,
+    html: str,
+) -> None:
+    """Smoke any app, once or at every change. Ends with exit code 4 when a check failed."""
+    families = frozenset(filter(None, re.split(r"[,\s]+", only)))
+    chosen = [("--mode", mode, ("strip", "keep")), ("--browser", browser, ("auto", "on", "off"))]
+    chosen += [("--only", family, catalog.FAMILIES) for family in sorted(families)]
+    for option, value, known in chosen:
+        if value not in known:
+            raise ConfigurationError(f"{option} {value} is not understood.", hint=f"{option} {'|'.join(known)}")
+    console = Console(as_json=json_to == "-")
+    bench = make_bench(root, quiet(console) if json_to == "-" else console)
+    chromium = _chromium(browser, bench)
+
+    def once() -> SmokeReport:
+        settings = load_settings(root, stack, needs_platform=False, overrides=overrides, env_file=env_file)
+        options = smoking.SmokeOptions(
+            mode="keep" if mode == "keep" else "strip",
+            bundle=settings.bundle,
+            health_path=settings.health_path,
+            full_token=settings.token or PLACEHOLDER_TOKEN,
+            endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
+            browser=chromium,
+            only=families,
+            keep=functools.partial(_hold, console) if keep else None,
+        )
+        with staging.workroom(settings) as room:
+            release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
+            report = gate.prove(settings, release, bench, options=options, fresh=fresh, reuse=False)
+        if chromium is None and browser == "auto" and (not families or "browser" in families):
+            report = replace(report, notes=(*report.notes, NO_CHROMIUM))
+        _write_reports(settings, report, json_to="" if json_to == "-" else json_to, junit=junit, html=html)
+        if json_to == "-":
+            console.document(report.to_json())
+        else:
+            console.report(report)
+            console.line(f"report: {html or settings.toolkit_dir / 'smoke' / 'report.html'}")
+        return report
+
+    if watch:
+        _at_every_change(console, once, lambda: load_settings(root, stack, needs_platform=False, overrides=overrides))
+    elif once().verdict == "fail":
+        raise Exit(code=SmokeFailed.exit_code)
+
+
+@command
+def prove(
+    root: Path,
+    stack: str,
+    *,
+    overrides: Mapping[str, str],
+    env_file: str,
+    mode: str,
+    only: str,
+    as_json: bool,
+) -> None:
+    """Break the app in known ways, and show which of them smoke notices. Ends with exit code 4 when it missed one."""
+    from toolkit import prove as proving
+
+    if mode not in ("strip", "keep"):
+        raise ConfigurationError(f"--mode {mode} is not understood.", hint="--mode strip|keep")
+    families = frozenset(filter(None, re.split(r"[,\s]+", only)))
+    console = Console(as_json=as_json)
+    bench = make_bench(root, quiet(console))
+    settings = load_settings(root, stack, needs_platform=False, overrides=overrides, env_file=env_file)
+    options = smoking.SmokeOptions(
+        mode="keep" if mode == "keep" else "strip",
+        bundle=settings.bundle,
+        health_path=settings.health_path,
+        full_token=settings.token or PLACEHOLDER_TOKEN,
+        endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
+        only=families,
+    )
+    engine, address = engines.connect(bench.environ, bench.places.home)
+
+    def show(event: Mapping[str, Any]) -> None:
+        if not as_json:
+            console.line(f"{event['status']:<15} {event['id']}" + (f"  ({event['title']})" if event["title"] else ""))
+
+    try:
+        with staging.workroom(settings) as room:
+            release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
+            app = gate.build(engine, settings, release, bench)
+            found = proving.prove(engine, app, release.staged, options, host=address.host, on_event=show)
+    finally:
+        engine.close()
+    outcomes = {name: found.count(name) for name in proving.OUTCOMES}
+    if as_json:
+        console.document({"rate": found.rate, "proofs": [vars(proof) for proof in found.proofs], "outcomes": outcomes})
+    else:
+        said = ", ".join(f"{count} {name}" for name, count in outcomes.items())
+        console.line(f"{len(found.proofs)} mutations: {said}. Of those that apply, smoke noticed {found.rate:.0%}.")
+    if found.count("survived"):
+        raise Exit(code=SmokeFailed.exit_code)
+
+
+def _chromium(browser: str, bench: Bench) -> Path | None:
+    """Find the browser that is wanted. Raises ToolMissing when there has to be one and is none."""
+    if browser == "off":
+        return None
+    found = find_chromium(bench.environ) if importlib.util.find_spec("playwright") else None
+    if found is None and browser == "on":
+        named = next((f"{name}={bench.environ[name]}" for name in VARIABLES if bench.environ.get(name)), "")
+        problem = f"{named} is no browser." if named else "there is no Chromium."
+        raise ToolMissing(f"--browser on: {problem}", hint="Install one, or name it: CHROMIUM=/path/to/it")
+    return found
+
+
+def _hold(console: Console, url: str) -> None:
+    """Leave the app running until Ctrl-C."""
+    console.line(f"The app runs until Ctrl-C: {url}")
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+def _write_reports(settings: Settings, report: SmokeReport, *, json_to: str, junit: str, html: str) -> None:
+    """Write the report in every form that is wanted, and always as a page of the toolkit's own folder."""
+    from toolkit.reports import html as page
+
+    if json_to:
+        report.write(Path(json_to))
+    if junit:
+        from toolkit.reports import junit as xml
+
+        write_whole(Path(junit), xml.render(report))
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    text = page.render(report, app=settings.app.resolve().name, when=when)
+    for path in filter(None, (html, str(settings.toolkit_dir / "smoke" / "report.html"))):
+        write_whole(Path(path), text)
+
+
+def _at_every_change(console: Console, once: Callable[[], object], settings: Callable[[], Settings]) -> None:
+    """Do it again whenever something changes in the folders of app and environment, until Ctrl-C."""
+    from watchfiles import watch
+
+    while True:
+        try:
+            once()
+        except ToolkitError as error:
+            console.error(error)
+        console.line("Waiting for a change: Ctrl-C ends it.")
+        folders = settings()
+        if not next(watch(folders.app, folders.environment, raise_interrupt=True), None):
+            return

@@ -1,0 +1,150 @@
+"""Nothing is deployed that was not smoked: build the release, smoke it, or find the proof of an earlier run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import docker
+
+from toolkit import accepted, baseimage, image, smoke
+from toolkit import engine as engines
+from toolkit.bench import Bench
+from toolkit.errors import SmokeFailed
+from toolkit.image import AppImage, HookFailed
+from toolkit.report import Check, SmokeReport
+from toolkit.settings import Settings
+from toolkit.staging import Release
+
+SMOKE_VALID = 24 * 3600.0
+
+
+def build(
+    engine: docker.DockerClient, settings: Settings, release: Release, bench: Bench, *, fresh: bool = False
+) -> AppImage:
+    """Build both images as the platform would, or find them again."""
+    options = baseimage.options_from(bench.environ, settings.bun_image)
+    with bench.phase("environment image") as say:
+        environment = image.build_environment(engine, release.context, base=options, fresh=fresh, on_line=bench.line)
+        origin = "a stand-in" if environment.base.origin == "stand-in" else environment.base.origin
+        say(f"{'built' if environment.built else 'unchanged'}; base {environment.base.name} is {origin}")
+    with bench.phase("app image", "build-app.sh") as say:
+        app = image.build_app(
+            engine,
+            environment,
+            release.staged.files,
+            bundle=settings.bundle,
+            base=options,
+            fresh=fresh,
+            on_line=bench.line,
+        )
+        say("built" if app.built else "unchanged")
+    return app
+
+
+def prove(
+    settings: Settings,
+    release: Release,
+    bench: Bench,
+    *,
+    options: smoke.SmokeOptions | None = None,
+    fresh: bool = False,
+    reuse: bool = True,
+) -> SmokeReport:
+    """Build the release and run the smoke test on it; a passed test of the very same release is used again.
+
+    Raises SmokeFailed when a check fails; the report is written in every case.
+    """
+    chosen = options or smoke_options(settings)
+    accept = accepted.read(settings.app)
+    path = settings.toolkit_dir / "smoke" / f"{_proof_key(release, chosen)}.json"
+    if reuse and not fresh and (found := _valid_report(path, accept)):
+        with bench.phase("smoke") as say:
+            say(f"passed before: {len(found.checks)} checks on this release")
+        return found
+    if not fresh and _valid_report(path, accept):
+        chosen = dataclasses.replace(chosen, settle=0.0)  # this very image was seen to stay up before
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        asked = smoke.before_build(release.staged)
+        app: AppImage | None = None
+        if not _fails(asked, accept) and not chosen.only_of("source"):
+            client, address = engines.connect(bench.environ, bench.places.home)
+            stack.callback(client.close)
+            try:
+                app = build(client, settings, release, bench, fresh=fresh)
+                asked = smoke.after_build(release.staged, app)
+            except HookFailed as error:
+                asked = smoke.before_build(release.staged, error)
+        with bench.phase("smoke", f"{settings.bundle.id}, {chosen.mode}") as say:
+            if app is None or chosen.only_of("source", "build"):
+                wanted = tuple(
+                    one for one in asked if one.status == "fail" or one.family in (chosen.only or one.family)
+                )
+                report = SmokeReport({"mode": chosen.mode, "bundle": settings.bundle.id}, 0.0, wanted)
+            else:
+                report = smoke.run(client, app, release.staged, chosen, host=address.host, on_event=bench.on_event)
+            report = dataclasses.replace(
+                accepted.apply(report, accept),
+                release={**report.release, "digest": release.digest},
+                seconds=time.monotonic() - begun,
+            )
+            report.write(path)
+            say(f"{len(report.checks)} checks, {report.verdict}", ok=report.verdict != "fail")
+    return report
+
+
+def _fails(checks: tuple[Check, ...], accept: Sequence[accepted.Acceptance]) -> bool:
+    return accepted.apply(SmokeReport({}, 0.0, checks), accept).verdict == "fail"
+
+
+def require_pass(report: SmokeReport) -> None:
+    """Raise SmokeFailed when the report has a failed check: nothing that failed here is deployed."""
+    failed = [check for check in report.checks if check.status == "fail" and check.counts]
+    if failed:
+        first, *others = failed
+        raise SmokeFailed(
+            f"The app would not work on DataRobot: {first.title}.",
+            hint=first.hint or "Correct it and try again: invoke smoke",
+            details=(*filter(None, (first.detail,)), *first.evidence, *(f"{one.id}: {one.title}" for one in others)),
+        )
+
+
+def smoke_options(settings: Settings) -> smoke.SmokeOptions:
+    """Give the options of the smoke test as the stack configures the app: on the root path."""
+    return smoke.SmokeOptions(
+        mode="strip",
+        bundle=settings.bundle,
+        health_path=settings.health_path,
+        full_token=settings.token,
+        endpoint=settings.runtime_endpoint or "",
+    )
+
+
+def _proof_key(release: Release, options: smoke.SmokeOptions) -> str:
+    """Name a proof by everything it depends on: the release, how it was run, and the toolkit itself."""
+    whole = hashlib.sha256(release.digest.encode())
+    whole.update(
+        json.dumps(
+            [options.mode, options.bundle.id, options.health_path, options.endpoint, sorted(options.only)]
+        ).encode()
+    )
+    here = Path(__file__).parent
+    for path in sorted(here.rglob("*.py")):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def _valid_report(path: Path, accept: Sequence[accepted.Acceptance]) -> SmokeReport | None:
+    try:
+        if time.time() - path.stat().st_mtime > SMOKE_VALID:
+            return None
+        report = accepted.apply(SmokeReport.read(path), accept)
+    except (OSError, ValueError, KeyError):
+        return None
+    return report if report.verdict != "fail" else None

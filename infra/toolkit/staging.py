@@ -1,0 +1,111 @@
+"""Choose and pack what ships, and give it a name: the release."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit import archive, image, runtime_env, source, stackconfig
+from toolkit import engine as engines
+from toolkit.bench import Bench
+from toolkit.settings import Secret, Settings
+from toolkit.source import StagedSource
+from toolkit.stackconfig import StackInputs
+
+WORKROOM = "run."
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is deployed: the staged source and the archive of the environment; `digest` names both."""
+
+    staged: StagedSource
+    context: Path
+    archive: Path
+    digest: str
+
+
+@contextmanager
+def workroom(settings: Settings) -> Iterator[Path]:
+    """Give a folder to stage into for a run that deploys nothing: runs side by side keep their files apart.
+
+    It goes at the end, and so do those that killed runs have left.
+    """
+    stages = settings.toolkit_dir / "stage"
+    stages.mkdir(parents=True, exist_ok=True)
+    for left in stages.glob(f"{WORKROOM}*"):
+        if not engines.is_alive(left.name.removeprefix(WORKROOM)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = stages / f"{WORKROOM}{engines.new_run()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def stage(settings: Settings, bench: Bench, *, full_token: Secret | None = None, folder: Path | None = None) -> Release:
+    """Choose what ships, pack the environment, write what the program is told.
+
+    `full_token` stands in for the token where there is none (a smoke test without an account). What is to be deployed
+    is copied to `.toolkit/stage/<stack>`: only for whoever holds the lock of the stack. With `folder`, which gets all
+    that is written, the app's files stay where they are.
+    """
+    take = source.choose if folder else source.stage
+    folder = folder or settings.toolkit_dir / "stage" / settings.stack
+    with bench.phase("stage", settings.app.name) as say:
+        chosen = settings if settings.token or not full_token else dataclasses.replace(settings, token=full_token)
+        staged = take(
+            settings.app,
+            folder / "source",
+            runtime_env=runtime_env.from_settings(chosen),
+            known_secrets=settings.secrets,
+            notes=settings.toolkit_dir / "notes",
+        )
+        context = settings.environment
+        image.require_dockerfile(context)
+        packed = folder / "context.zip"
+        archive.write_zip(context, packed)
+        release = Release(staged, context, packed, named(staged, packed))
+        tell(settings, release, folder)
+        say(f"{len(staged.files)} files, {staged.total_bytes / 1000:.0f} kB, release {release.digest[:12]}")
+    return release
+
+
+def named(staged: StagedSource, packed: Path) -> str:
+    return hashlib.sha256(staged.digest.encode() + packed.read_bytes()).hexdigest()
+
+
+def tell(settings: Settings, release: Release, folder: Path) -> None:
+    """Write what `pulumi up` by hand is told."""
+    told = json.dumps(stackconfig.to_json(inputs(settings, release)), indent=1)
+    (folder / "inputs.json").write_text(told + "\n")
+
+
+def inputs(settings: Settings, release: Release) -> StackInputs:
+    """Give what the Pulumi program is told; paths are relative to infra/."""
+    infra = settings.root / "infra"
+    files = tuple((_relative(file.local, infra), file.path) for file in release.staged.files)
+    return StackInputs(
+        app_name=settings.app_name,
+        stack=settings.stack,
+        context_archive=_relative(release.archive, infra),
+        files=files,
+        bundle=settings.bundle.id,
+        replicas=settings.replicas,
+        allow_auto_stopping=settings.auto_stop,
+        health_path=settings.health_path,
+        key_scope=settings.key_scope,
+        use_cases=settings.use_cases,
+    )
+
+
+def _relative(path: Path, start: Path) -> str:
+    return Path(os.path.relpath(path, start)).as_posix()
