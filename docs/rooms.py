@@ -13,6 +13,7 @@ DOES = {
     "deploy": "stage, build, smoke, preview, up, verify",
     "gate": "nothing goes that was not smoked",
     "preflight": "what is asked before",
+    "recovery": "what earlier runs left",
     "evidence": "what the platform says of a failure",
     "staging": "the release: what ships, and its name",
     "statefiles": "where the state is; locks",

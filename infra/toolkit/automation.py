@@ -1,21 +1,34 @@
 """The child process in the deploy environment that drives Pulumi's Automation API.
 
 It reads one request (a line of JSON) from standard input and writes JSON lines to standard output: events while Pulumi
-works, and a last line with the result or the error. `deploy` is the only action that asks back: after its preview it
-waits for a line `go` or `stop`. Secrets come in the environment, never in the arguments.
+works, and a last line with the result or the error. After some of these events it waits for a line that answers:
+
+- `state`: what the state holds, before `deploy` or `destroy` does anything; `go`, `go refresh` or `stop`
+- `preview`: what would be done; `go` or `stop`
+- `held`: the same as `state`, while Pulumi holds the lock of the stack: the moment to remove leftovers; `go` or `stop`
+
+When its parent dies the input ends: then it interrupts Pulumi, which finishes or undoes its step and unlocks. Secrets
+come in the environment, never in the arguments.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import queue
 import re
+import secrets
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+import pulumi
 from pulumi import automation
 from pulumi.automation import errors
 
@@ -27,22 +40,25 @@ COUNTED = ("create", "update", "replace", "delete", "same")
 # Where a plugin was found is no warning: we put it there.
 USUAL = re.compile(r"using pulumi-\S+ from \$PATH")
 
+ORPHAN_GRACE = 5.0  # seconds for Pulumi to end in order when nobody is there any more
+
 Emit = Callable[[dict[str, Any]], None]
-Go = Callable[[], bool]
+Hear = Callable[[], str]
 
 
 def main(stdin: TextIO, stdout: TextIO) -> int:
     """Carry out the request on `stdin`; 0 when it went through, 1 when the last line is an error."""
 
     def emit(event: dict[str, Any]) -> None:
-        stdout.write(json.dumps(event) + "\n")
-        stdout.flush()
+        with suppress(BrokenPipeError):  # nobody reads any more: what is under way is ended by the end of the input
+            stdout.write(json.dumps(event) + "\n")
+            stdout.flush()
 
     # Ctrl-C reaches the CLI too, which then ends its step and unlocks; this process has to stay to serve the program.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
     request = json.loads(stdin.readline())
     try:
-        result = ACTIONS[request["action"]](request, emit, lambda: stdin.readline().strip() == "go")
+        result = ACTIONS[request["action"]](request, emit, _listen(stdin))
     except errors.ConcurrentUpdateError as error:
         emit({"event": "error", "kind": "locked", "text": str(error)})
     except errors.StackNotFoundError as error:
@@ -57,18 +73,47 @@ def main(stdin: TextIO, stdout: TextIO) -> int:
     return 1
 
 
-def _stack(request: dict[str, Any], *, create: bool) -> automation.Stack:
-    from toolkit.program import declare
+def _listen(stdin: TextIO) -> Hear:
+    """Read answers beside the work; when the input ends, so does the work."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    inputs = stackconfig.from_json(request["inputs"]) if request.get("inputs") else None
+    def read() -> None:
+        for line in stdin:
+            lines.put(line.strip())
+        lines.put("stop")
+        with suppress(ProcessLookupError):
+            os.killpg(0, signal.SIGINT)
+            time.sleep(ORPHAN_GRACE)
+            os.killpg(0, signal.SIGKILL)
 
-    def program() -> None:
-        if inputs is not None:
-            declare(inputs)
+    threading.Thread(target=read, daemon=True).start()
+    return lines.get
 
+
+class _Workspace(automation.LocalWorkspace):
+    """A workspace without a stack of its own choice: every command names the stack, so none has to be selected."""
+
+    def select_stack(self, stack_name: str) -> None:
+        """Do nothing."""
+
+
+class _Stack(automation.Stack):
+    """A stack whose state tells what `up` and `destroy` would ask the CLI for afterwards (two calls and more)."""
+
+    def outputs(self) -> automation.OutputMap:
+        """Give nothing: read the state."""
+        return {}
+
+    def info(self, show_secrets: bool = True) -> Any:
+        """Give no summary, but not None either: the history is a command of its own."""
+        del show_secrets
+        return ()
+
+
+def _stack(request: dict[str, Any], program: Callable[[], None] = lambda: None) -> _Stack:
     work = Path(request["work_dir"])
     work.mkdir(parents=True, exist_ok=True)
-    workspace = automation.LocalWorkspace(
+    workspace = _Workspace(
         work_dir=str(work),
         program=program,
         project_settings=automation.ProjectSettings(
@@ -76,44 +121,24 @@ def _stack(request: dict[str, Any], *, create: bool) -> automation.Stack:
         ),
         pulumi_command=automation.PulumiCommand(root=request["pulumi_root"]),
     )
-    name = request["stack"]
-    return automation.Stack.create_or_select(name, workspace) if create else automation.Stack.select(name, workspace)
+    return _Stack(request["stack"], workspace, automation._stack.StackInitMode.SELECT)
 
 
-def _preview(request: dict[str, Any], emit: Emit, _go: Go) -> dict[str, Any]:
-    return {"changes": _plan(_stack(request, create=True), emit)}
+def _state(stack: automation.Stack, *, create: bool = False) -> dict[str, Any]:
+    """Give what the state holds: outputs, resources, operations that a dead run has not ended, and the mark.
 
-
-def _deploy(request: dict[str, Any], emit: Emit, go: Go) -> dict[str, Any]:
-    """Preview, ask, and carry out; without a change there is nothing to ask and nothing to carry out."""
-    stack = _stack(request, create=True)
-    if request.get("refresh"):
-        stack.refresh(suppress_progress=True)
-    planned = _plan(stack, emit)
-    if set(planned) == {"same"} and (outputs := _values(stack.outputs())):
-        return {"changes": planned, "outputs": outputs}
-    emit({"event": "preview", "changes": planned})
-    if not go():
-        return {"changes": {}, "stopped": True}
-    emit({"event": "up"})
-    watch = _Watch(emit)
-    result = stack.up(on_event=watch, suppress_progress=True, show_secrets=False, message=request.get("message"))
-    return {"changes": watch.changes, "outputs": _values(result.outputs)}
-
-
-def _destroy(request: dict[str, Any], emit: Emit, _go: Go) -> dict[str, Any]:
-    stack = _stack(request, create=False)
-    watch = _Watch(emit)
-    stack.destroy(on_event=watch, suppress_progress=True, remove=True)
-    return {"changes": watch.changes}
-
-
-def _describe(request: dict[str, Any], _emit: Emit, _go: Go) -> dict[str, Any]:
-    """Give what the state holds: outputs and resources."""
-    stack = _stack(request, create=False)
-    deployment = stack.export_stack().deployment or {}
-    resources = deployment.get("resources", [])
+    With `create`, a stack that is not there is made.
+    """
+    try:
+        deployment = stack.export_stack().deployment or {}
+    except errors.StackNotFoundError:
+        if not create:
+            raise
+        stack.workspace.create_stack(stack.name)
+        deployment = {}
+    resources = deployment.get("resources") or []
     root: dict[str, Any] = next((found for found in resources if found["type"] == "pulumi:pulumi:Stack"), {})
+    marks = [_named(found) for found in resources if found["type"] == stackconfig.MARK_TYPE]
     return {
         "outputs": root.get("outputs", {}),
         "resources": [
@@ -121,12 +146,94 @@ def _describe(request: dict[str, Any], _emit: Emit, _go: Go) -> dict[str, Any]:
             for found in resources
             if found.get("custom") and not found["type"].startswith("pulumi:")
         ],
+        "pending": len(deployment.get("pending_operations") or []),
+        "mark": marks[0] if marks else "",
     }
 
 
-def _history(request: dict[str, Any], _emit: Emit, _go: Go) -> dict[str, Any]:
+def _declared(request: dict[str, Any], mark: str) -> Callable[[], None]:
+    from toolkit.program import declare
+
+    inputs = dataclasses.replace(stackconfig.from_json(request["inputs"]), mark=mark)
+    return lambda: declare(inputs)
+
+
+def _new_mark() -> str:
+    return secrets.token_hex(4)
+
+
+def _preview(request: dict[str, Any], emit: Emit, _hear: Hear) -> dict[str, Any]:
+    stack = _stack(request)
+    state = _state(stack, create=True)
+    stack.workspace.program = _declared(request, state["mark"] or _new_mark())
+    return {"changes": _plan(stack, emit)}
+
+
+def _deploy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
+    """Tell the state, preview, ask, and carry out; without a change there is nothing to ask and to carry out."""
+    stack = _stack(request)
+    state = _state(stack, create=True)
+    emit({"event": "state", **state})
+    if (answer := hear()) == "stop":
+        return {"changes": {}, "stopped": True}
+    if request.get("refresh") or answer == "go refresh":
+        stack.refresh(suppress_progress=True)
+    mark = state["mark"] or _new_mark()
+    stack.workspace.program = _declared(request, mark)
+    planned = _plan(stack, emit)
+    if set(planned) == {"same"} and state["outputs"]:
+        return {**state, "changes": planned}
+    emit({"event": "preview", "changes": planned})
+    if hear() != "go":
+        return {"changes": {}, "stopped": True}
+    emit({"event": "up"})
+    watch = _Watch(emit)
+    stack.up(on_event=watch, suppress_progress=True, show_secrets=False, message=request.get("message"))
+    return {**_state(stack), "changes": watch.changes}
+
+
+def _destroy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
+    stack = _stack(request)
+    emit({"event": "state", **_state(stack)})
+    if hear() == "stop":
+        return {"changes": {}, "stopped": True}
+    watch = _Watch(emit)
+    stack.destroy(on_event=watch, suppress_progress=True, remove=True)
+    return {"changes": watch.changes}
+
+
+def _tidy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
+    """Bring state and platform together: end what a dead run began, and let leftovers be removed under the lock.
+
+    The lock is that of an update which touches the mark alone: its program asks, and goes on when all is removed.
+    """
+    stack = _stack(request)
+    state = _state(stack)
+    if state["pending"]:
+        stack.refresh(suppress_progress=True, clear_pending_creates=True)
+    mark = state["mark"] or _new_mark()
+
+    def program() -> None:
+        from toolkit.program import Mark
+
+        Mark(mark)
+        emit({"event": "held", **_state(stack), "mark": mark})
+        if hear() != "go":
+            raise pulumi.RunError("The leftovers could not be removed.")
+
+    stack.workspace.program = program
+    urn = f"urn:pulumi:{stack.name}::{stackconfig.PROJECT}::{stackconfig.MARK_TYPE}::{mark}"
+    stack.up(suppress_progress=True, show_secrets=False, target=[urn], message="removed leftovers of earlier runs")
+    return {"changes": {}}
+
+
+def _describe(request: dict[str, Any], _emit: Emit, _hear: Hear) -> dict[str, Any]:
+    return _state(_stack(request))
+
+
+def _history(request: dict[str, Any], _emit: Emit, _hear: Hear) -> dict[str, Any]:
     """Give what was done to the stack, the last first; the state backend keeps it, so a team shares it."""
-    return {"updates": [_update(one) for one in _stack(request, create=False).history(page_size=request["most"])]}
+    return {"updates": [_update(one) for one in _stack(request).history(page_size=request["most"])]}
 
 
 def _update(summary: Any) -> dict[str, Any]:
@@ -141,30 +248,31 @@ def _update(summary: Any) -> dict[str, Any]:
     }
 
 
-def _refresh(request: dict[str, Any], emit: Emit, go: Go) -> dict[str, Any]:
+def _refresh(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
     """Show what differs between the platform and the state, ask, and take it over into the state."""
-    stack = _stack(request, create=False)
+    stack = _stack(request)
     watch = _Drift(emit)
     stack.preview_refresh(on_event=watch, suppress_progress=True)
     drifted = {kind: count for kind, count in watch.changes.items() if kind != "same"}
     if not drifted:
         return {"changes": watch.changes}
     emit({"event": "preview", "changes": drifted})
-    if not go():
+    if hear() != "go":
         return {"changes": {}, "stopped": True}
     stack.refresh(suppress_progress=True)
     return {"changes": watch.changes}
 
 
-def _cancel(request: dict[str, Any], _emit: Emit, _go: Go) -> dict[str, Any]:
-    _stack(request, create=False).cancel()
+def _cancel(request: dict[str, Any], _emit: Emit, _hear: Hear) -> dict[str, Any]:
+    _stack(request).cancel()
     return {}
 
 
-ACTIONS: dict[str, Callable[[dict[str, Any], Emit, Go], dict[str, Any]]] = {
+ACTIONS: dict[str, Callable[[dict[str, Any], Emit, Hear], dict[str, Any]]] = {
     "preview": _preview,
     "deploy": _deploy,
     "destroy": _destroy,
+    "tidy": _tidy,
     "describe": _describe,
     "history": _history,
     "refresh": _refresh,
@@ -180,11 +288,11 @@ def _plan(stack: automation.Stack, emit: Emit) -> dict[str, int]:
 
 def _name(resource: dict[str, Any]) -> str:
     """The name on the platform, else the one in the program."""
-    return str(resource.get("outputs", {}).get("name") or resource["urn"].rsplit("::", 1)[-1])
+    return str(resource.get("outputs", {}).get("name") or _named(resource))
 
 
-def _values(outputs: automation.OutputMap) -> dict[str, Any]:
-    return {name: value.value for name, value in outputs.items()}
+def _named(resource: dict[str, Any]) -> str:
+    return str(resource["urn"]).rsplit("::", 1)[-1]
 
 
 class _Watch:

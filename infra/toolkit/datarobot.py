@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -15,13 +15,26 @@ from toolkit.settings import Secret
 
 LONGEST_QUOTE = 1000
 TIMEOUT = httpx.Timeout(10, connect=3)
+LARGEST_PAGE = 100
 READ_USE_CASES, READ_NOTEBOOKS = "use case read", "notebook read"
+
+
+Kind = Literal["application", "source", "environment"]
+ROUTES: Mapping[Kind, str] = {
+    "application": "customApplications/",
+    "source": "customApplicationSources/",
+    "environment": "executionEnvironments/",
+}
 
 
 class PlatformError(ToolkitError):
     """The platform answered a request with an error that has no class of its own."""
 
     exit_code = 5
+
+
+class NotThere(PlatformError):
+    """The platform has no such thing (404)."""
 
 
 class Client:
@@ -78,10 +91,27 @@ class Client:
         found = self.get(f"customApplications/?customApplicationSourceId={quote(source_id, safe='')}").get("data", [])
         return [application for application in found if application.get("customApplicationSourceId") == source_id]
 
-    def delete_application(self, application_id: str) -> None:
-        """Remove an application; one that is gone already is no error."""
-        with suppress(PlatformError):
-            self._send("DELETE", f"customApplications/{application_id}/", permission="", probes=False)
+    def environments_marked(self, words: str) -> list[Mapping[str, Any]]:
+        """Give the own execution environments with `words` in their description."""
+        found = self._pages(f"{ROUTES['environment']}?searchFor={quote(words, safe='')}&isOwn=true&")
+        return [one for one in found if words in str(one.get("description") or "")]
+
+    def sources_marked(self, part: str) -> list[Mapping[str, Any]]:
+        """Give the application sources with `part` in their name; the platform cannot search for it."""
+        return [one for one in self._pages(f"{ROUTES['source']}?") if part in str(one.get("name") or "")]
+
+    def has(self, kind: Kind, id: str) -> bool:  # noqa: A002
+        """Say whether the platform has something."""
+        try:
+            self.get(f"{ROUTES[kind]}{id}/")
+        except NotThere:
+            return False
+        return True
+
+    def delete(self, kind: Kind, id: str) -> None:  # noqa: A002
+        """Remove something; when it is gone already, that is no error."""
+        with suppress(NotThere):
+            self._send("DELETE", f"{ROUTES[kind]}{id}/", permission="", probes=False)
 
     def application_logs(self, application_id: str) -> Mapping[str, Any]:
         """Give `logs`, and `buildLog`, `buildStatus`, `buildError` where there are any."""
@@ -106,6 +136,17 @@ class Client:
         PlatformError when the platform has no such thing (404), or is in trouble itself.
         """
         return self._get(path, permission=permission, probes=False)
+
+    def _pages(self, path: str) -> Iterator[Mapping[str, Any]]:
+        """Give the items of a list, page by page; `path` ends with what further parameters follow."""
+        offset = 0
+        while True:
+            page = self.get(f"{path}offset={offset}&limit={LARGEST_PAGE}")
+            found = list(page.get("data", []))
+            yield from found
+            offset += len(found)
+            if not found or not page.get("next"):
+                return
 
     def _get(self, path: str, *, permission: str = "", probes: bool) -> Mapping[str, Any]:
         return self._send("GET", path, permission=permission, probes=probes)
@@ -147,7 +188,7 @@ class Client:
         if response.is_redirect or (status == 404 and (probes or data is None)):
             raise self._no_api(f"answers {status} for {path}")
         if status == 404:
-            raise PlatformError(
+            raise NotThere(
                 f"{self._host} has no {path} (404).",
                 hint="Was it removed by hand, or is this another account? Deploying again makes it anew.",
             )

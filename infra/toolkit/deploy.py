@@ -15,7 +15,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from toolkit import (
     evidence,
     gate,
     preflight,
+    recovery,
     releases,
     runtime_env,
     source,
@@ -320,9 +321,9 @@ def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult]
         found = stack.run(drive, "describe")
         if not confirm(found):
             raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
-        with bench.phase("destroy", settings.stack) as say:
-            _remove_strays(settings, found.resources, bench)
-            result = stack.run(drive, "destroy", on_event=bench.on_event)
+        with bench.phase("destroy", settings.stack) as say, preflight.platform_client(settings) as client:
+            on_event = statefiles.audited(settings, bench.on_event)
+            result = recovery.run(drive, "destroy", client=client, on_event=on_event)
             say(counted(result.changes, done=True))
         shutil.rmtree(settings.toolkit_dir / "stage" / settings.stack, ignore_errors=True)
         shutil.rmtree(drive.work_dir, ignore_errors=True)
@@ -378,7 +379,7 @@ def _up(
         result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh)
     except DeploymentFailed as error:
         reason = _reason(settings, wanted)
-        removed = _remove_orphans(settings, drive, bench)
+        removed = _tidy(settings, drive, bench)
         if not (removed and NAME_TAKEN.search("\n".join(error.details))):
             details = (*error.details, *reason)
             raise DeploymentFailed(error.message, hint=error.hint, details=details) from error
@@ -414,36 +415,26 @@ def _try(
             say = phases.enter_context(bench.phase("deploy", settings.stack))
             return answer
 
-        result = stack.run(
-            drive, "deploy", wanted, refresh=refresh, message=message, on_event=bench.on_event, decide=decide
-        )
+        with preflight.platform_client(settings) as client:
+            result = recovery.run(
+                drive,
+                "deploy",
+                wanted,
+                client=client,
+                on_event=statefiles.audited(settings, bench.on_event),
+                refresh=refresh,
+                message=message,
+                decide=decide,
+            )
         say("nothing was changed" if result.stopped else counted(result.changes, done=True))
     return result
 
 
-def _remove_orphans(settings: Settings, drive: Driver, bench: Bench) -> int:
-    """Remove applications that run a source of this stack without being in its state; give how many there were.
-
-    The provider saves an id only when all of a create went well: an application that failed to start is left behind,
-    and keeps the name and the environment in use.
-    """
-    with suppress(ToolkitError):
-        found = stack.run(drive, "describe").resources
-        return _remove_strays(settings, found, bench)
-    return 0
-
-
-def _remove_strays(settings: Settings, resources: Sequence[Mapping[str, str]], bench: Bench) -> int:
-    known = {resource["id"] for resource in resources}
-    removed = 0
-    with preflight.platform_client(settings) as client:
-        for source_id in (resource["id"] for resource in resources if resource["type"] == "ApplicationSource"):
-            for application in client.applications_of(source_id):
-                if application["id"] not in known:
-                    client.delete_application(str(application["id"]))
-                    bench.line(f"Removed the application {application['id']}, which a failed deployment left behind")
-                    removed += 1
-    return removed
+def _tidy(settings: Settings, drive: Driver, bench: Bench) -> bool:
+    """Remove at once what the failed attempt has left; what cannot be removed now is tried again by the next run."""
+    with suppress(ToolkitError), preflight.platform_client(settings) as client:
+        return bool(recovery.tidy(drive, client=client, on_event=statefiles.audited(settings, bench.on_event)))
+    return False
 
 
 def _verify(settings: Settings, outputs: StackOutputs, served: Mapping[str, str], bench: Bench) -> int:

@@ -4,6 +4,8 @@ Two facts about the provider shape it (provider 0.10.43, recorded):
 - Without a key scope a source is *replaced* on every change of its inputs, and the new one is created before the old
   one is deleted. A source with a fixed name would meet its own name (409). So the source has no explicit name: Pulumi
   makes one, `<resource name>-<7 hex digits>`, which stays as long as the source is updated in place.
+- An id is saved only when all of a create went well: what a failed one leaves behind is found again by the stack's
+  mark. It is in the state before anything is created.
 - The application is updated in place by PATCH whatever happens to the source, so its id and URL stay.
 """
 
@@ -12,7 +14,15 @@ from __future__ import annotations
 import pulumi
 import pulumi_datarobot as datarobot
 
+from toolkit import stackconfig
 from toolkit.stackconfig import StackInputs
+
+
+class Mark(pulumi.ComponentResource):
+    """The stack's mark, in the state and nowhere else."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__(stackconfig.MARK_TYPE, mark)
 
 
 def declare(inputs: StackInputs) -> None:
@@ -23,9 +33,11 @@ def declare(inputs: StackInputs) -> None:
         programming_language="other",
         use_cases=["customApplication"],
         docker_context_path=inputs.context_archive,
+        description=stackconfig.marking(inputs.mark) or None,
+        opts=pulumi.ResourceOptions(depends_on=[Mark(inputs.mark)] if inputs.mark else None),
     )
     source = datarobot.ApplicationSource(
-        f"{inputs.base_name}-source",
+        inputs.source_name,
         base_environment_version_id=environment.version_id,
         files=[list(pair) for pair in inputs.files],
         resources=datarobot.ApplicationSourceResourcesArgs(

@@ -22,12 +22,14 @@ from toolkit.settings import SHORTEST_SECRET
 from toolkit.stackconfig import StackInputs, StackOutputs
 from toolkit.tools import Plugin, Tool
 
-Action = Literal["preview", "deploy", "destroy", "describe", "history", "refresh", "cancel"]
+Action = Literal["preview", "deploy", "destroy", "tidy", "describe", "history", "refresh", "cancel"]
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 Decide = Callable[[Mapping[str, int]], bool]
+Answer = Callable[[Event], str]
 CHANGING = ("create", "update", "replace", "delete")
-CANCEL_GRACE, KILL_GRACE = 20.0, 5.0
+# Whoever cancels waits at most 7 seconds (as GitHub does), and a lock may have to be removed after a kill.
+CANCEL_GRACE, KILL_GRACE = 4.0, 0.5
 # What the settings decide; whatever the shell says about these is already in the settings.
 DECIDED = {
     "PULUMI_ACCESS_TOKEN",
@@ -39,6 +41,7 @@ DECIDED = {
 }
 _LOCKED_BY = re.compile(r"created by (\S+?)@(\S+) \(pid (\d+)\) at (\S+)")
 ENDS = {"result", "error"}  # the last line of the child
+INNER = {"state", "held"}  # between child and parent only
 DONE = {"create": "created", "update": "updated", "replace": "replaced", "delete": "removed"}
 SHOWN_NOWHERE = ("DATAROBOT_API_TOKEN", "PULUMI_ACCESS_TOKEN")
 
@@ -49,6 +52,10 @@ def _silent(_event: Event) -> None:
 
 def _always(_changes: Mapping[str, int]) -> bool:
     return True
+
+
+def _go(_event: Event) -> str:
+    return "go"
 
 
 class StackMissing(ConfigurationError):
@@ -88,6 +95,7 @@ class StackResult:
     resources: tuple[Mapping[str, str], ...] = ()
     updates: tuple[Mapping[str, Any], ...] = ()
     stopped: bool = False
+    mark: str = ""
     events: tuple[Event, ...] = field(default=(), repr=False)
 
     @property
@@ -106,8 +114,11 @@ def run(
     most: int = 20,
     on_event: OnEvent = _silent,
     decide: Decide = _always,
+    answers: Mapping[str, Answer] | None = None,
 ) -> StackResult:
     """Carry out one action on the stack; `deploy` asks `decide` (with the number of changes) after its preview.
+
+    `answers` answer other events after which the child waits (`state`, `held`: see `automation`); `go` when missing.
 
     With `refresh` it first reads into the state what the platform really has. `message` is what the history shows of a
     deployment, `most` how many entries of it are wanted. A lock whose owner has died on this machine is removed, with
@@ -127,15 +138,21 @@ def run(
         "message": message or None,
         "most": most,
     }
+    replies: dict[str, Answer] = {
+        "state": _go,
+        "held": _go,
+        "preview": lambda event: "go" if decide(event.get("changes", {})) else "stop",
+        **(answers or {}),
+    }
     try:
-        return _carried_out(driver, request, on_event, decide)
+        return _carried_out(driver, request, on_event, replies)
     except StackLocked as locked:
         owner = lock_owner("\n".join(locked.details))
         if owner is None or not owner.is_dead:
             raise
-        on_event({"event": "line", "text": f"Removed the lock of {owner}: that process is gone."})
-        _carried_out(driver, {**request, "action": "cancel", "inputs": None}, _silent, _always)
-        return _carried_out(driver, request, on_event, decide)
+        on_event({"event": "line", "text": f"Removed the lock of {owner}: that process is gone.", "audit": True})
+        _carried_out(driver, {**request, "action": "cancel", "inputs": None}, _silent, {})
+        return _carried_out(driver, request, on_event, replies)
 
 
 @dataclass(frozen=True)
@@ -170,7 +187,9 @@ def lock_owner(text: str) -> LockOwner | None:
     return LockOwner(found[1], found[2], int(found[3]), found[4]) if found else None
 
 
-def _carried_out(driver: Driver, request: Mapping[str, Any], on_event: OnEvent, decide: Decide) -> StackResult:
+def _carried_out(
+    driver: Driver, request: Mapping[str, Any], on_event: OnEvent, replies: Mapping[str, Answer]
+) -> StackResult:
     """Let the child do what `request` says, and read what it answers."""
     action: Action = request["action"]
     secrets = [value for name in SHOWN_NOWHERE if len(value := driver.environ.get(name, "")) >= SHORTEST_SECRET]
@@ -183,10 +202,10 @@ def _carried_out(driver: Driver, request: Mapping[str, Any], on_event: OnEvent, 
             for line in child.stdout:
                 event = _parse(_without(secrets, line))
                 events.append(event)
-                if event["event"] not in ENDS:
+                if event["event"] not in ENDS | INNER:
                     on_event(event)
-                if event["event"] == "preview":
-                    _answer(child, event, decide)
+                if reply := replies.get(event["event"]):
+                    _answer(child, event, reply)
         except BaseException as error:
             in_order = _end(child)
             if isinstance(error, KeyboardInterrupt):
@@ -201,6 +220,7 @@ def _carried_out(driver: Driver, request: Mapping[str, Any], on_event: OnEvent, 
             tuple(last.get("resources", ())),
             tuple(last.get("updates", ())),
             bool(last.get("stopped")),
+            str(last.get("mark", "")),
             tuple(event for event in events if event is not last),
         )
     said = str(last.get("text", "")) or _without(secrets, stderr()) or _ending(child.returncode)
@@ -297,15 +317,16 @@ def _send(child: subprocess.Popen[str], line: str) -> None:
     try:
         child.stdin.write(line + "\n")
         child.stdin.flush()
-    except BrokenPipeError:
-        return  # the child has died: what it said last tells why
+    except BrokenPipeError:  # the child has died: what it said last tells why
+        with suppress(BrokenPipeError):
+            child.stdin.close()  # now, or the end of the block would try to send the rest
 
 
-def _answer(child: subprocess.Popen[str], event: Event, decide: Decide) -> None:
-    """Tell the child what the person wants; when no answer can be had it stops in order too."""
+def _answer(child: subprocess.Popen[str], event: Event, reply: Answer) -> None:
+    """Tell the child what it waits for; when no answer can be had it stops in order too."""
     answer = "stop"
     try:
-        answer = "go" if decide(event.get("changes", {})) else "stop"
+        answer = reply(event)
     finally:
         _send(child, answer)
 

@@ -15,6 +15,9 @@ from toolkit.errors import ConfigurationError
 PROJECT = "bun-to-datarobot"
 STACK_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 LOCAL = "local"
+# A component that stands in the state only. Its name is the stack's mark: what an earlier run left on the platform
+# without its state knowing bears it, and so is told from what other people have made.
+MARK_TYPE = "bun-to-datarobot:index:Mark"
 FILE_KEYS = {
     "appName": "APP_NAME",
     "bundle": "APP_BUNDLE",
@@ -30,6 +33,7 @@ FILE_KEYS = {
 class StackInputs:
     """Everything that decides what a stack looks like.
 
+    `mark` is made by chance at the first deployment, and kept in the state (`MARK_TYPE`).
     `context_archive` and the local halves of `files` are paths relative to infra/, where the program runs: an absolute
     path would make another checkout of the same commit a change (platform-contract 5.7). `files` pairs each with its
     name on the platform.
@@ -45,11 +49,17 @@ class StackInputs:
     health_path: str = ""
     key_scope: str = ""
     use_cases: tuple[str, ...] = ()
+    mark: str = ""
 
     @property
     def base_name(self) -> str:
         """What the names of all resources start with; the stack is part of it."""
         return f"{self.app_name}-{self.stack}"
+
+    @property
+    def source_name(self) -> str:
+        """What the name of the source starts with: Pulumi adds a hyphen and seven hexadecimal digits."""
+        return f"{self.base_name}-source" + (f"-{self.mark}" if self.mark else "")
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,11 @@ class StackOutputs:
     execution_environment_id: str
     execution_environment_version_id: str
     source_version_id: str
+
+
+def marking(mark: str) -> str:
+    """Give the words by which an environment is known as the stack's own: its description."""
+    return f"bun-to-datarobot {mark}" if mark else ""
 
 
 def to_json(inputs: StackInputs) -> dict[str, Any]:

@@ -83,10 +83,18 @@ def named(staged: StagedSource, packed: Path) -> str:
     return hashlib.sha256(staged.digest.encode() + packed.read_bytes()).hexdigest()
 
 
-def tell(settings: Settings, release: Release, folder: Path) -> None:
-    """Write what `pulumi up` by hand is told."""
-    told = json.dumps(stackconfig.to_json(inputs(settings, release)), indent=1)
-    (folder / "inputs.json").write_text(told + "\n")
+def tell(settings: Settings, release: Release, folder: Path, *, mark: str = "") -> None:
+    """Write what `pulumi up` by hand is told. The stack's mark stays as the last deployment has said it."""
+    path = folder / "inputs.json"
+    wanted = dataclasses.replace(inputs(settings, release), mark=mark or _told_mark(path))
+    path.write_text(json.dumps(stackconfig.to_json(wanted), indent=1) + "\n")
+
+
+def _told_mark(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text()).get("mark", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def inputs(settings: Settings, release: Release) -> StackInputs:

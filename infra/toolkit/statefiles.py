@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,6 +15,7 @@ from filelock import FileLock, Timeout
 from toolkit import stack, stackconfig
 from toolkit.errors import StackLocked
 from toolkit.settings import Settings
+from toolkit.stack import Event, OnEvent
 
 
 def state_backend(settings: Settings, home: Path) -> dict[str, str]:
@@ -84,6 +86,19 @@ def locked(settings: Settings) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def audited(settings: Settings, on_event: OnEvent) -> OnEvent:
+    """Give a callback that passes events on, and keeps those of recovery in `.toolkit/audit.log` with their time."""
+
+    def keep(event: Event) -> None:
+        if event.get("audit"):
+            when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            with suppress(OSError), (settings.toolkit_dir / "audit.log").open("a") as stream:
+                stream.write(f"{when} {settings.stack}: {event['text']}\n")
+        on_event(event)
+
+    return keep
 
 
 def _passphrase_file(path: Path) -> Path:

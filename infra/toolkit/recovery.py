@@ -1,0 +1,188 @@
+"""What earlier runs left behind, found and removed before Pulumi goes on: the next plain command converges.
+
+The provider saves an id only when all of a create went well, and sends a POST again whose answer was lost: then
+environments, sources and applications are on the platform that no state knows (platform-contract 5.3, recordings
+18-29). They are told from other people's by the stack's mark: it is in an environment's description and in a source's
+name, and an application is ours when it runs a source of ours.
+
+Nothing is removed but while Pulumi holds the lock of the stack, with the state as it is then: what another run is just
+making is in nobody's way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from toolkit import stack, stackconfig
+from toolkit.errors import DeploymentFailed, ToolkitError
+from toolkit.stack import Action, Driver, Event, OnEvent, StackResult
+from toolkit.stackconfig import StackInputs
+
+if TYPE_CHECKING:
+    from toolkit.datarobot import Client, Kind  # brings httpx along, which a smoke test can do without
+
+WORDS: Mapping[Kind, str] = {"application": "application", "source": "source", "environment": "execution environment"}
+KINDS: Mapping[str, Kind] = {
+    "CustomApplication": "application",
+    "ApplicationSource": "source",
+    "ExecutionEnvironment": "environment",
+}
+
+
+@dataclass(frozen=True)
+class Stray:
+    """Something of ours on the platform that the state does not know."""
+
+    kind: Kind
+    id: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"the {WORDS[self.kind]} {self.name} ({self.id})"
+
+
+@dataclass(frozen=True)
+class Found:
+    """How state and platform differ.
+
+    `strays` are in the order in which they can be removed, `missing` is what the platform lacks, and `pending` how many
+    operations a dead run has begun and not ended.
+    """
+
+    strays: tuple[Stray, ...] = ()
+    missing: tuple[str, ...] = ()
+    pending: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing has to be removed or ended first."""
+        return not self.strays and not self.pending
+
+
+@dataclass
+class _Watch:
+    """Looks at the state once, when the child tells it, and remembers what was found."""
+
+    client: Client
+    on_event: OnEvent
+    refresh: bool
+    goes_on: bool
+    found: Found = field(default_factory=Found)
+
+    def __call__(self, state: Event) -> str:
+        try:
+            self.found = look(self.client, state)
+        except ToolkitError as error:
+            note(self.on_event, f"Leftovers of earlier runs could not be looked for: {error.message}", audit=False)
+        if not self.found.is_clean and not self.goes_on:
+            return "stop"
+        if self.found.missing:
+            gone = ", ".join(self.found.missing)
+            note(self.on_event, f"The platform lacks what the state knows ({gone}): the state is read anew.")
+        return "go refresh" if self.refresh or self.found.missing else "go"
+
+
+def run(
+    driver: Driver,
+    action: Action,
+    inputs: StackInputs | None = None,
+    *,
+    client: Client,
+    on_event: OnEvent,
+    refresh: bool = False,
+    **options: Any,
+) -> StackResult:
+    """Carry out `deploy` or `destroy` as `stack.run` does, after what earlier runs left has been put in order."""
+    for goes_on in (False, True):
+        watch = _Watch(client, on_event, refresh, goes_on)
+        result = stack.run(driver, action, inputs, on_event=on_event, answers={"state": watch}, **options)
+        if goes_on or watch.found.is_clean:
+            break
+        tidy(driver, client=client, on_event=on_event)
+    return result
+
+
+def tidy(driver: Driver, *, client: Client, on_event: OnEvent) -> tuple[Stray, ...]:
+    """End what a dead run has begun, and remove what failed ones have left; give what was removed.
+
+    Raises DeploymentFailed that names what the platform does not let go of.
+    """
+    removed: list[Stray] = []
+    problems: list[str] = []
+
+    def clean(state: Event) -> str:
+        try:
+            strays = look(client, state).strays
+        except ToolkitError as error:
+            problems.append(error.message)
+            strays = ()
+        for stray in strays:
+            try:
+                client.delete(stray.kind, stray.id)
+            except ToolkitError as error:
+                problems.append(f"{stray}: {error.message}")
+            else:
+                removed.append(stray)
+                note(on_event, f"Removed {stray}, which an earlier run left behind.")
+        return "stop" if problems else "go"
+
+    try:
+        stack.run(driver, "tidy", on_event=lambda event: _audits(event, on_event), answers={"held": clean})
+    except DeploymentFailed as error:
+        if problems:
+            raise DeploymentFailed(
+                "What an earlier run left on the platform could not be removed.",
+                hint="Run the same command again. When it stays: remove it by hand, in DataRobot.",
+                details=tuple(problems),
+            ) from error
+        raise
+    return tuple(removed)
+
+
+def look(client: Client, state: Mapping[str, Any]) -> Found:
+    """Compare the platform with what the state holds (`resources`, `mark`, `pending`).
+
+    Raises what the client raises: then nothing is known.
+    """
+    resources: Sequence[Mapping[str, str]] = state.get("resources", ())
+    mark = str(state.get("mark", ""))
+    known = {resource["id"] for resource in resources if resource.get("id")}
+    held = [(KINDS[one["type"]], one["id"]) for one in resources if one.get("type") in KINDS and one.get("id")]
+    with ThreadPoolExecutor(8, "look") as pool:
+        gone = [pool.submit(_gone, client, kind, found) for kind, found in held]
+        environments = pool.submit(client.environments_marked, stackconfig.marking(mark)) if mark else None
+        sources = pool.submit(client.sources_marked, f"-source-{mark}-") if mark else None
+        own = [pool.submit(client.applications_of, found) for kind, found in held if kind == "source"]
+        stray_sources = _strays("source", sources.result() if sources else (), known)
+        applications = [one for each in own for one in each.result()]
+        more = [pool.submit(client.applications_of, one.id) for one in stray_sources]
+        applications += [one for each in more for one in each.result()]
+        strays = (
+            *_strays("application", applications, known),
+            *stray_sources,
+            *_strays("environment", environments.result() if environments else (), known),
+        )
+        missing = tuple(text for each in gone if (text := each.result()))
+    return Found(strays, missing, int(state.get("pending", 0)))
+
+
+def note(on_event: OnEvent, text: str, *, audit: bool = True) -> None:
+    """Say what was put in order; with `audit` it is also kept."""
+    on_event({"event": "line", "text": text, **({"audit": True} if audit else {})})
+
+
+def _audits(event: Event, on_event: Callable[[Event], None]) -> None:
+    if event.get("audit"):
+        on_event(event)
+
+
+def _gone(client: Client, kind: Kind, id: str) -> str:  # noqa: A002
+    return "" if client.has(kind, id) else f"{WORDS[kind]} {id}"
+
+
+def _strays(kind: Kind, found: Sequence[Mapping[str, Any]], known: set[str]) -> tuple[Stray, ...]:
+    strays = [Stray(kind, str(one["id"]), str(one.get("name", ""))) for one in found]
+    return tuple(dict.fromkeys(one for one in strays if one.id not in known))
