@@ -51,6 +51,7 @@ def platform_client(settings: Settings) -> Client:
 
 
 def check_access(settings: Settings, bench: Bench) -> str:
+    """Ask the platform whether endpoint and token are good; give its version. Errors as Client.check_access says."""
     with bench.phase("preflight", settings.endpoint or "") as say, platform_client(settings) as client:
         version = client.check_access()
         say(f"DataRobot {version}: the token may read use cases and notebooks")

@@ -80,6 +80,7 @@ def stage(settings: Settings, bench: Bench, *, full_token: Secret | None = None,
 
 
 def named(staged: StagedSource, packed: Path) -> str:
+    """Give the digest that names a release: of what ships, and of the archive of the environment."""
     return hashlib.sha256(staged.digest.encode() + packed.read_bytes()).hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -286,6 +287,12 @@ def test_the_bundles_are_those_of_the_code() -> None:
 
 def _memory(megabytes: int) -> str:
     return f"{megabytes} MB" if megabytes < 1024 else f"{megabytes / 1024:g} GB"
+
+
+def test_the_picture_of_the_rooms_is_drawn_from_the_contract() -> None:
+    rooms = runpy.run_path(str(ROOT / "docs" / "rooms.py"))
+    assert (ROOT / "docs" / "rooms.svg").read_text() == rooms["draw"](rooms["layers"]()), "python docs/rooms.py"
+    assert set(rooms["DOES"]) == {room for layer in rooms["layers"]() for room in layer}
 
 
 def test_the_picture_of_the_rooms_is_the_contract() -> None:

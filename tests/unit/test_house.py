@@ -50,7 +50,8 @@ def test_listing_the_tasks_imports_nothing_heavy(root: Path) -> None:
 def test_what_only_some_commands_need_is_not_imported_by_all(root: Path) -> None:
     code = (
         "import importlib, pathlib, sys; sys.path.insert(0, 'infra'); "
-        "names = [path.stem for path in pathlib.Path('infra/toolkit/commands').glob('[a-z]*.py')]; assert len(names) > 5; "
+        "names = [path.stem for path in pathlib.Path('infra/toolkit/commands').glob('[a-z]*.py')]; "
+        "assert len(names) > 5; "
         "[importlib.import_module(f'toolkit.commands.{name}') for name in names]; "
         "print(sorted({'playwright', 'jinja2', 'junitparser', 'watchfiles', 'httpx'} & set(sys.modules)))"
     )
