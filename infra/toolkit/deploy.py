@@ -378,11 +378,10 @@ def _up(
     try:
         result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh)
     except DeploymentFailed as error:
-        reason = _reason(settings, wanted)
+        explained = _explained(settings, wanted, error, bench)
         removed = _tidy(settings, drive, bench)
         if not (removed and NAME_TAKEN.search("\n".join(error.details))):
-            details = (*error.details, *reason)
-            raise DeploymentFailed(error.message, hint=error.hint, details=details) from error
+            raise explained from error
         result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh)
     if result.stopped:
         raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
@@ -477,8 +476,18 @@ def _proxy_for(url: str, environ: Mapping[str, str]) -> str:
     return environ.get(name) or environ.get(name.upper()) or ""
 
 
-def _reason(settings: Settings, wanted: StackInputs) -> tuple[str, ...]:
-    """Give what the platform itself says of a failure; a platform that does not answer is no second failure."""
+def _explained(settings: Settings, wanted: StackInputs, error: DeploymentFailed, bench: Bench) -> DeploymentFailed:
+    """Give the error with what the platform itself has logged; a platform that does not answer is no second failure."""
+    logs: list[evidence.Log] = []
     with suppress(ToolkitError), preflight.platform_client(settings) as client:
-        return evidence.platform_reason(client, wanted)
-    return ()
+        folder = settings.toolkit_dir / "logs" / settings.stack
+        logs = evidence.keep(evidence.gather(client, wanted), folder, settings.secrets)
+    bench.on_event(
+        {
+            "event": "failure",
+            "at": round(time.time(), 3),
+            "causes": [dataclasses.asdict(cause) for cause in evidence.causes(error, logs)],
+            "logs": [{"about": log.about, "path": str(log.path or "")} for log in logs],
+        }
+    )
+    return evidence.explained(error, logs)

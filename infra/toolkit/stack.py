@@ -16,8 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit import stackconfig
-from toolkit.errors import Cancelled, ConfigurationError, DeploymentFailed, StackLocked, ToolMissing
+from toolkit import explain, stackconfig
+from toolkit.errors import (
+    Cancelled,
+    ConfigurationError,
+    DeploymentFailed,
+    PermissionDenied,
+    StackLocked,
+    TimedOut,
+    ToolMissing,
+)
 from toolkit.settings import SHORTEST_SECRET
 from toolkit.stackconfig import StackInputs, StackOutputs
 from toolkit.tools import Plugin, Tool
@@ -60,6 +68,26 @@ def _go(_event: Event) -> str:
 
 class StackMissing(ConfigurationError):
     """The stack does not exist in the state backend."""
+
+
+class DeploymentDenied(DeploymentFailed):
+    """A deployment that failed because the platform refused the token."""
+
+    exit_code = PermissionDenied.exit_code
+
+
+class DeploymentTimedOut(DeploymentFailed):
+    """A deployment that failed because something did not come about in time."""
+
+    exit_code = TimedOut.exit_code
+
+
+FAILURES: Mapping[explain.Kind, type[DeploymentFailed]] = {
+    "failed": DeploymentFailed,
+    "denied": DeploymentDenied,
+    "timeout": DeploymentTimedOut,
+}
+UNKNOWN = "The reason stands above. What was done so far is kept, and the same command goes on from there."
 
 
 def missing(name: str) -> StackMissing:
@@ -461,10 +489,12 @@ def _error(driver: Driver, action: Action, last: Event, events: list[Event], tex
             f"The passphrase does not fit the state of the stack {driver.stack!r}.",
             hint="Set PULUMI_CONFIG_PASSPHRASE (or _FILE) to the one the stack was made with.",
         )
-    return DeploymentFailed(
-        f"Pulumi could not carry out {action} of the stack {driver.stack!r}.",
-        hint="The reason stands above. What was done so far is kept, and the same command goes on from there.",
-        details=diagnostics or _tail(text),
+    told = diagnostics or _tail(text)
+    known = explain.causes(told)
+    failure = FAILURES[known[0].kind] if known else DeploymentFailed
+    could_not = f"Pulumi could not carry out {action} of the stack {driver.stack!r}."
+    return failure(
+        f"{could_not} {known[0].what}" if known else could_not, hint=known[0].hint if known else UNKNOWN, details=told
     )
 
 

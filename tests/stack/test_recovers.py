@@ -39,7 +39,11 @@ def _fail(checkout: Checkout, **env: str) -> None:
     checkout.write("custom_application/server.ts", DIES_THERE + SERVER)
     result = checkout.invoke("deploy", "--stack", "local", "--yes", **env)
     assert result.code == 5, result.stdout + result.stderr
+    assert "did not come up on the platform" in result.stderr
     assert "cannot live here" in result.stderr
+    kept = list((checkout.root / ".toolkit" / "logs" / "local").glob("*-the-application.log"))
+    assert "cannot live here" in kept[-1].read_text()
+    assert str(kept[-1]) in result.stderr
 
 
 def test_a_first_deployment_that_failed_leaves_nothing_in_the_way(checkout: Checkout) -> None:
