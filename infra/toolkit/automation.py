@@ -340,7 +340,17 @@ def _step(metadata: Any) -> dict[str, Any]:
         "name": metadata.urn.rsplit("::", 1)[-1],
         "diffs": list(metadata.diffs or []),
         "keys": list(metadata.keys or []),
+        **_files(metadata),
     }
+
+
+def _files(metadata: Any) -> dict[str, Any]:
+    """Give name and digest of the files that a source had before the step, where it is one."""
+    if not metadata.type.endswith(":ApplicationSource") or metadata.old is None:
+        return {}
+    outputs = metadata.old.outputs or {}
+    named = [pair[1] if isinstance(pair, list) else pair for pair in outputs.get("files") or ()]
+    return {"files": [list(pair) for pair in zip(named, outputs.get("filesHashes") or (), strict=False)]}
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from toolkit import plan as planning
 from toolkit.checks.merge import worst_first
 from toolkit.errors import ConfigurationError, ToolkitError
+from toolkit.plan import Plan
 from toolkit.report import Check, SmokeReport
 
 JSON_VERSION = 1
@@ -25,21 +27,6 @@ Part = str | tuple[str, str]  # text, or text with its style
 MARKS = {"ok": ("ok    ", "green"), "failed": ("failed", "red")}
 SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "replace": ("±", "magenta"), "delete": ("-", "red")}
 STATUSES = {"pass": "green", "warn": "yellow", "fail": "red"}
-STEPS = {"create-replacement", "delete-replaced"}
-# What the properties of resources are called by people; what follows from others is left out.
-WORDS = {
-    "dockerContextHash": "Dockerfile or its files",
-    "dockerContextPath": "Dockerfile or its files",
-    "dockerImage": "image",
-    "files": "files",
-    "filesHashes": "files",
-    "baseEnvironmentVersionId": "environment",
-    "resources": "bundle or replicas",
-    "runtimeParameterValues": "runtime parameters",
-    "sourceVersionId": "version of the source",
-    "name": "name",
-    "versionId": "",
-}
 # What text of others (logs of builds, names of files) must not do: steer the terminal. Tabs and line ends may stay.
 CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
@@ -90,11 +77,11 @@ class Console:
         A replacement has three steps; the one called `replace` stands for them.
         """
         operation, kind = event.get("op", ""), event.get("type", "")
-        if not kind.startswith("datarobot:") or operation in STEPS:
+        if not kind.startswith("datarobot:") or operation in planning.STEPS:
             return
         verb = "failed" if event["event"] == "failed" else operation
-        why = reasons(event.get("diffs", ())) if verb in ("update", "replace") else ""
-        told = ": ".join(filter(None, (verb, "; ".join(filter(None, (why, _consequence(_kind(kind), event)))))))
+        why = planning.reasons(event.get("diffs", ())) if verb in ("update", "replace") else ""
+        told = ": ".join(filter(None, (verb, "; ".join(filter(None, (why, planning.consequence(event)))))))
         self._below(SIGNS.get(operation, " "), f" {_kind(kind)} ", (told, "dim"))
 
     def _below(self, *parts: Part) -> None:
@@ -107,6 +94,21 @@ class Console:
     def line(self, text: str = "") -> None:
         """Print a line of text as it is."""
         self._print(text)
+
+    def plan(self, plan: Plan) -> None:
+        """Show what a deployment would send: uploads, and the requests to the platform."""
+        if not plan.changes:
+            return
+        self._print(
+            "uploads: ", f"{number(plan.upload_files, 'file')}, {plan.upload_bytes / 1000:.0f} kB" if plan.upload_files else "none"
+        )
+        self._print(f"requests to the platform: {len(plan.calls)} (waits count as one)")
+        for call in plan.calls:
+            self._print((f"    {call.method:<6} {call.path}", "dim"))
+        if plan.address_changes:
+            self._print(("The address of the application changes.", "yellow"))
+        elif plan.restarts:
+            self._print("The application restarts; its address stays.")
 
     def document(self, data: Mapping[str, Any]) -> None:
         """Print one JSON document for programs."""
@@ -212,20 +214,6 @@ class Console:
             shown = CONTROL.sub("", words).encode(rich.encoding, "backslashreplace").decode(rich.encoding)
             text.append(shown, style)
         return text
-
-
-def _consequence(kind: str, event: Mapping[str, Any]) -> str:
-    """What visitors of the application notice of it."""
-    if kind == "CustomApplication" and event.get("op") == "replace":
-        return "its address changes"
-    restarts = kind == "CustomApplication" and "sourceVersionId" in event.get("diffs", ())
-    return "it restarts, its address stays" if restarts else ""
-
-
-def reasons(diffs: Iterable[str]) -> str:
-    """Put the properties that differ into words, each once."""
-    words = [WORDS.get(name.partition(".")[0].partition("[")[0], name) for name in diffs]
-    return ", ".join(dict.fromkeys(filter(None, words)))
 
 
 def _by_family(checks: Iterable[Check]) -> dict[str, list[Check]]:

@@ -39,6 +39,7 @@ from toolkit import (
     tools,
     verify,
 )
+from toolkit import plan as planning
 from toolkit.bench import Bench, Event
 from toolkit.errors import (
     Cancelled,
@@ -47,6 +48,7 @@ from toolkit.errors import (
     ToolkitError,
     VerificationFailed,
 )
+from toolkit.plan import Plan, Shipment
 from toolkit.releases import Kept
 from toolkit.settings import Settings
 from toolkit.stack import Driver, StackResult, counted
@@ -291,7 +293,7 @@ def cancel(settings: Settings, bench: Bench) -> None:
         stack.run(driver(settings, bench), "cancel")
 
 
-def preview(settings: Settings, bench: Bench) -> StackResult:
+def preview(settings: Settings, bench: Bench) -> tuple[StackResult, Plan]:
     """Show what a deployment would change; nothing is changed and nothing is smoked."""
     with statefiles.locked(settings):
         settings = preflight.with_local_platform(settings, bench)
@@ -300,7 +302,8 @@ def preview(settings: Settings, bench: Bench) -> StackResult:
         with bench.phase("preview", settings.stack) as say:
             result = stack.run(drive, "preview", staging.inputs(settings, release), on_event=bench.on_event)
             say(counted(result.changes))
-    return result
+        steps = [event for event in result.events if event["event"] == "start"]
+    return result, planning.plan(steps, staging.shipment(settings, release))
 
 
 def describe(settings: Settings, bench: Bench) -> StackResult:

@@ -15,6 +15,7 @@ from pathlib import Path
 from toolkit import archive, image, runtime_env, source, stackconfig
 from toolkit import engine as engines
 from toolkit.bench import Bench
+from toolkit.plan import Shipment
 from toolkit.settings import Secret, Settings
 from toolkit.source import StagedSource
 from toolkit.stackconfig import StackInputs
@@ -118,3 +119,13 @@ def inputs(settings: Settings, release: Release) -> StackInputs:
 
 def _relative(path: Path, start: Path) -> str:
     return Path(os.path.relpath(path, start)).as_posix()
+
+
+def shipment(settings: Settings, release: Release) -> Shipment:
+    """Give what there is to send of a release."""
+    return Shipment(
+        files={file.path: file.sha256.hex() for file in release.staged.files},
+        file_bytes=release.staged.total_bytes,
+        archive_bytes=release.archive.stat().st_size,
+        use_cases=len(settings.use_cases),
+    )
