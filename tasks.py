@@ -90,10 +90,10 @@ def smoke(
     _commands("proving").smoke(ROOT, stack, overrides=changed, env_file=env_file, **how, **files)
 
 
-@task(help=STACK | JSON)
-def preview(_c: Context, stack: str = "", json: bool = False) -> None:
-    """Show what a deployment would change."""
-    _commands("deploying").preview(ROOT, stack, as_json=json)
+@task(help=STACK | JSON | {"exit-code": "End with exit code 11 when something would change."})
+def preview(_c: Context, stack: str = "", json: bool = False, exit_code: bool = False) -> None:
+    """Show what a deployment would change, upload and ask of the platform."""
+    _commands("deploying").preview(ROOT, stack, as_json=json, exit_code=exit_code)
 
 
 @task(

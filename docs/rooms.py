@@ -41,6 +41,7 @@ DOES = {
     "fetch": "ask one URL",
     "bench": "folders, environment, events",
     "explain": "causes and next steps",
+    "plan": "what a deployment will do",
     "releases": "proved releases, kept",
     "baseimage": "pull, mirror, stand-in",
     "source": "stage and digest",

@@ -340,17 +340,22 @@ def _step(metadata: Any) -> dict[str, Any]:
         "name": metadata.urn.rsplit("::", 1)[-1],
         "diffs": list(metadata.diffs or []),
         "keys": list(metadata.keys or []),
-        **_files(metadata),
+        **_before(metadata),
     }
 
 
-def _files(metadata: Any) -> dict[str, Any]:
-    """Give name and digest of the files that a source had before the step, where it is one."""
+def _before(metadata: Any) -> dict[str, Any]:
+    """Give of a source which inputs differ from those before, and name and digest of the files that it had."""
     if not metadata.type.endswith(":ApplicationSource") or metadata.old is None:
         return {}
+    was, new = metadata.old.inputs or {}, (metadata.new.inputs if metadata.new else {}) or {}
+    inputs = sorted(name for name in was.keys() | new.keys() if was.get(name) != new.get(name))
     outputs = metadata.old.outputs or {}
     named = [pair[1] if isinstance(pair, list) else pair for pair in outputs.get("files") or ()]
-    return {"files": [list(pair) for pair in zip(named, outputs.get("filesHashes") or (), strict=False)]}
+    return {
+        "inputs": inputs,
+        "files": [list(pair) for pair in zip(named, outputs.get("filesHashes") or (), strict=False)],
+    }
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ class Console:
             self._below((event["text"], "dim"))
         elif kind in {"done", "failed"} and event.get("op") not in {"same", "read"}:
             self._resource(event)
+        elif kind == "plan" and event["upload_files"]:
+            self._below((f"uploads {_size(event['upload_files'], event['upload_bytes'])}", "dim"))
         elif kind == "diagnostic" and event.get("severity") == "warning" and self.verbose:
             self._below((event["text"].strip(), "yellow"))
 
@@ -80,7 +82,7 @@ class Console:
         if not kind.startswith("datarobot:") or operation in planning.STEPS:
             return
         verb = "failed" if event["event"] == "failed" else operation
-        why = planning.reasons(event.get("diffs", ())) if verb in ("update", "replace") else ""
+        why = planning.reasons(event) if verb in ("update", "replace") else ""
         told = ": ".join(filter(None, (verb, "; ".join(filter(None, (why, planning.consequence(event)))))))
         self._below(SIGNS.get(operation, " "), f" {_kind(kind)} ", (told, "dim"))
 
@@ -99,9 +101,7 @@ class Console:
         """Show what a deployment would send: uploads, and the requests to the platform."""
         if not plan.changes:
             return
-        self._print(
-            "uploads: ", f"{number(plan.upload_files, 'file')}, {plan.upload_bytes / 1000:.0f} kB" if plan.upload_files else "none"
-        )
+        self._print(f"uploads: {_size(plan.upload_files, plan.upload_bytes)}" if plan.upload_files else "uploads: none")
         self._print(f"requests to the platform: {len(plan.calls)} (waits count as one)")
         for call in plan.calls:
             self._print((f"    {call.method:<6} {call.path}", "dim"))
@@ -226,6 +226,10 @@ def _by_family(checks: Iterable[Check]) -> dict[str, list[Check]]:
 def number(count: int, noun: str) -> str:
     """Put a count into words: 1 file, 2 files."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _size(files: int, size: int) -> str:
+    return f"{number(files, 'file')}, {size / 1000:.0f} kB"
 
 
 def _kind(resource_type: str) -> str:

@@ -246,6 +246,7 @@ def _converge(
     """Carry out the release; what somebody else has changed on the platform meanwhile is read anew and put right."""
     wanted = staging.inputs(settings, release)
     message = _message(settings, release)
+    bench = _planning(bench, staging.shipment(settings, release))
     outputs, changes = _up(settings, drive, wanted, bench, confirm, message)
     if _runs_another_version(settings, outputs):
         bench.line("The platform runs another version than the state says: the state is read anew.")
@@ -363,6 +364,20 @@ def _told_as(bench: Bench, name: str) -> Bench:
 
     def on_event(event: Event) -> None:
         bench.on_event({**event, "text": f"{name}: {event['text'].strip()}"} if event["event"] == "line" else event)
+
+    return dataclasses.replace(bench, on_event=on_event)
+
+
+def _planning(bench: Bench, shipment: Shipment) -> Bench:
+    """Give a bench that says after the preview, before anybody is asked, what will be sent: the event `plan`."""
+    steps: list[Event] = []
+
+    def on_event(event: Event) -> None:
+        if event["event"] == "start":
+            steps.append(event)
+        elif event["event"] == "preview":
+            bench.on_event({"event": "plan", **planning.plan(steps, shipment).to_json()})
+        bench.on_event(event)
 
     return dataclasses.replace(bench, on_event=on_event)
 

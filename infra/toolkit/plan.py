@@ -27,6 +27,7 @@ WORDS = {
     "dockerImage": "image",
     "files": "files",
     "filesHashes": "files",
+    "baseEnvironmentId": "",
     "baseEnvironmentVersionId": "environment",
     "resources": "bundle or replicas",
     "runtimeParameterValues": "runtime parameters",
@@ -130,9 +131,16 @@ def plan(steps: Iterable[Mapping[str, Any]], shipment: Shipment) -> Plan:
     )
 
 
-def reasons(diffs: Iterable[str]) -> str:
-    """Put the properties that differ into words, each once."""
-    words = [WORDS.get(_property(name), name) for name in diffs]
+def reasons(step: Mapping[str, Any]) -> str:
+    """Put the properties that differ into words, each once.
+
+    The provider computes `resources` anew with every change: it is a reason only where the program changed it.
+    """
+    inputs = step.get("inputs")
+    real = [
+        name for name in step.get("diffs") or () if _property(name) != "resources" or inputs is None or name in inputs
+    ]
+    words = [WORDS.get(_property(name), name) for name in real]
     return ", ".join(dict.fromkeys(filter(None, words)))
 
 
@@ -156,7 +164,7 @@ def collapsed(calls: Iterable[Call]) -> tuple[Call, ...]:
 
 
 def _change(step: Mapping[str, Any], files: Files) -> Change:
-    why = reasons(step.get("diffs") or ()) if step["op"] in ("update", "replace") else ""
+    why = reasons(step) if step["op"] in ("update", "replace") else ""
     if _kind(step) == "ApplicationSource" and why and str(files):
         why = why.replace("files", f"files ({files})", 1) if "files" in why else why
     return Change(KINDS.get(_kind(step), _kind(step)), step["op"], why, consequence(step))

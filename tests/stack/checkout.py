@@ -53,6 +53,7 @@ class Result:
 class Checkout:
     root: Path
     env: dict[str, str] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)  # of the last deployment
 
     @classmethod
     def copy(cls, source: Path, target: Path, *, with_app: bool = False) -> Checkout:
@@ -110,6 +111,7 @@ class Checkout:
         result = self.invoke("deploy", "--stack", "local", "--yes", "--json", **env)
         assert result.code == 0, result.stderr + result.stdout
         assert result.last["event"] == "result"
+        self.events = result.events
         assert result.last["ok"] is True
         return result.last
 

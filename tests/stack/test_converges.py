@@ -6,6 +6,7 @@ The provider replaces a source on a change of its inputs (`recorded`, 0.10.43), 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from tests.stack.checkout import DOCKERFILE, Checkout
+from toolkit.plan import Call, collapsed
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine]
 
@@ -138,12 +140,33 @@ def _objects(checkout: Checkout) -> dict[str, int]:
     return found
 
 
+def _calls_as_planned(checkout: Checkout, name: str, seen: int) -> int:
+    """Compare the calls that the preview foretold with those that the platform got; give how many it got so far."""
+    platform = checkout.platform()
+    got = httpx.get(
+        f"{platform['console']}__emulator__/requests",
+        headers={"Authorization": f"Bearer {platform['token']}"},
+        trust_env=False,
+    ).json()["requests"]
+    made = [
+        Call(one["method"], re.sub(r"[0-9a-f]{24}", "{id}", one["path"].removeprefix("/api/v2/")))
+        for one in got[seen:]
+        if one["agent"].startswith(("DataRobotTerraformClient", "Go-http-client"))
+    ]
+    foretold = next((event["calls"] for event in checkout.events if event["event"] == "plan"), [])
+    assert [f"{one.method} {one.path}" for one in collapsed(made)] == [
+        f"{one['method']} {one['path']}" for one in foretold
+    ], name
+    return len(got)
+
+
 ONE_OF_EACH = {"customApplications": 1, "customApplicationSources": 1, "executionEnvironments": 1}
 
 
 def test_every_change_converges(deployed: Checkout, behaviour: str, tmp_path: Path) -> None:
     first = deployed.deploy()
     assert first["changes"] == {"create": 3}
+    seen = _calls_as_planned(deployed, "first", 0)
     identity = {key: first["outputs"][key] for key in ("app_id", "app_url")}
     lines = []
     env: dict[str, str] = {}
@@ -151,6 +174,7 @@ def test_every_change_converges(deployed: Checkout, behaviour: str, tmp_path: Pa
         env = change(deployed)
         result = deployed.deploy(**env)
         lines.append(_line(behaviour, name, result))
+        seen = _calls_as_planned(deployed, name, seen)
         assert {key: result["outputs"][key] for key in identity} == identity, name
         assert _objects(deployed) == ONE_OF_EACH, name
         if name == "content of a file":

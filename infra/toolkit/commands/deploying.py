@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from invoke.exceptions import Exit
+
 from toolkit import deploy as deployment
 from toolkit import stack as stacks
 from toolkit import stackconfig
@@ -13,13 +15,19 @@ from toolkit.console import Console, number
 from toolkit.errors import Cancelled
 from toolkit.settings import Settings
 
+CHANGES = 11  # exit code of a preview that was asked whether anything would change
+
 
 @command
-def preview(root: Path, stack: str, *, as_json: bool) -> None:
-    """Show what a deployment would change."""
+def preview(root: Path, stack: str, *, as_json: bool, exit_code: bool) -> None:
+    """Show what a deployment would change and send. With `exit_code` changes end it with code 11."""
     console = Console(as_json=as_json)
-    result = deployment.preview(load_settings(root, stack, needs_platform=True), make_bench(root, console))
-    console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})
+    result, plan = deployment.preview(load_settings(root, stack, needs_platform=True), make_bench(root, console))
+    console.plan(plan)
+    told = {"changes": dict(result.changes), "changed": result.changed, "plan": plan.to_json()}
+    console.result({"ok": True, "exit_code": CHANGES if exit_code and result.changed else 0, **told})
+    if exit_code and result.changed:
+        raise Exit(code=CHANGES)
 
 
 @command

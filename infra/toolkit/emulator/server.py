@@ -204,6 +204,7 @@ def recorded(keep: Callable[[Body], None], log: Callable[[str], None], reads: Re
             entry = {
                 "at": now(),
                 "method": request.method,
+                "agent": request.headers.get("User-Agent", "")[:200],
                 "path": request.path,
                 "query": "" if request.path == SIGN_IN else request.query_string,
                 "status": status,
