@@ -1,0 +1,235 @@
+"""A checkout with a tiny app and a local platform that builds and runs nothing, for commands that go wrong on purpose.
+
+The commands are the toolkit's own recipes with the real Pulumi engine and provider plugin. Two steps are left out, for
+they would take all the time and are tested elsewhere: the smoke test, and the look at the public URL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
+
+from tests.stack.checkout import DOCKERFILE, Checkout  # noqa: E402
+from toolkit import datarobot, deploy, gate, preflight, tools, verify  # noqa: E402
+from toolkit import settings as configuration  # noqa: E402
+from toolkit.bench import Bench  # noqa: E402
+from toolkit.datarobot import Client  # noqa: E402
+from toolkit.emulator import control  # noqa: E402
+from toolkit.errors import ToolkitError  # noqa: E402
+from toolkit.report import SmokeReport  # noqa: E402
+from toolkit.stack import StackMissing  # noqa: E402
+from toolkit.tools import Places  # noqa: E402
+from toolkit.verify import Answered, VerifyResult  # noqa: E402
+
+COMMANDS = ("deploy", "update", "destroy")
+CLIENT_TIMEOUT = 1.0  # seconds after which our own requests give up; the provider has no such limit
+FAST = {
+    "DATAROBOT_PROVIDER": "stand-in",
+    "DATAROBOT_STANDIN_POLL_SECONDS": "0.02",
+    "DATAROBOT_STANDIN_RETRY_SECONDS": "0.02",
+}
+LISTS = {
+    "CustomApplication": "customApplications/",
+    "ApplicationSource": "customApplicationSources/",
+    "ExecutionEnvironment": "executionEnvironments/",
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended: its exit code, what it said as an error, and all its lines."""
+
+    code: int
+    error: str
+    lines: tuple[str, ...]
+
+
+@dataclass
+class Bed:
+    """A checkout in `root`, and what tests do with it."""
+
+    root: Path
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def toolkit(self) -> Path:
+        return self.root / ".toolkit"
+
+    @property
+    def data(self) -> Path:
+        return self.toolkit / "emulator"
+
+    @property
+    def bench(self) -> Bench:
+        home = Path.home()
+        places = Places(self.root, home, tools.cache_folder(os.environ, home), self.toolkit)
+        return Bench(places, {**os.environ, **FAST}, self._hear)
+
+    def _hear(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "line":
+            self.lines.append(str(event["text"]))
+
+    def settings(self) -> configuration.Settings:
+        return configuration.load(FAST, self.root / ".env", stack="local", root=self.root, defaults={})
+
+    def deploy(self) -> None:
+        """Deploy as `invoke deploy --yes` does, but without smoke and without a look at the URL."""
+        with _without_smoke():
+            deploy.deploy(self.settings(), self.bench, confirm=lambda _changes: True, roll_back=False)
+
+    def destroy(self) -> None:
+        """Destroy as `invoke destroy --yes` does: nothing to destroy is no error."""
+        try:
+            deploy.destroy(self.settings(), self.bench, confirm=lambda _found: True)
+        except StackMissing:
+            self.lines.append("nothing to destroy")
+
+    def run(self, command: str) -> Ran:
+        """Run `deploy`, `update` (which is `deploy`, too) or `destroy`; an expected error is an answer."""
+        self.lines = []
+        action: Callable[[], None] = self.destroy if command == "destroy" else self.deploy
+        try:
+            action()
+        except ToolkitError as error:
+            return Ran(error.exit_code, "\n".join([error.message, *error.details]), tuple(self.lines))
+        return Ran(0, "", tuple(self.lines))
+
+    def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        return control.ask(self.data, method, path, body)
+
+    def change(self) -> None:
+        """What an update is here: a file more, and another Dockerfile."""
+        (self.root / "custom_application" / "added.txt").write_text("new\n")
+        (self.root / "custom_environment" / "Dockerfile").write_text(DOCKERFILE + "ENV CHANGED=yes\n")
+
+    def prepare(self, command: str) -> None:
+        """Bring back what `command` starts from: nothing for `deploy`, a deployed app otherwise."""
+        (self.root / "custom_application" / "added.txt").unlink(missing_ok=True)
+        (self.root / "custom_environment" / "Dockerfile").write_text(DOCKERFILE)
+        self.forget()
+        if command == "deploy":
+            self.ask("POST", "reset")
+        else:
+            if not self.kept.exists():
+                self.ask("POST", "reset")
+                self.immediate()
+                ran = self.run("deploy")
+                assert ran.code == 0, ran.error
+                self.ask("POST", "snapshots", {"name": "deployed"})
+                shutil.copytree(self.toolkit / "state", self.kept)
+            self.ask("POST", "snapshots/deployed/restore")
+            shutil.copytree(self.kept, self.toolkit / "state", dirs_exist_ok=True)
+        self.immediate()
+        if command == "update":
+            self.change()
+
+    @property
+    def kept(self) -> Path:
+        return self.root / "deployed-state"
+
+    def forget(self) -> None:
+        """Forget the state of the stack, and what was staged."""
+        for name in ("state", "pulumi", "stage", "releases"):
+            shutil.rmtree(self.toolkit / name, ignore_errors=True)
+
+    def immediate(self) -> None:
+        """Let the platform build and start at once; it has no faults."""
+        self.ask("DELETE", "faults")
+        self.ask("PUT", "settings", {"builds": "immediate", "starts": "immediate"})
+
+    def calls(self) -> int:
+        """How many calls of the platform's API were made since it was emptied or brought back."""
+        return sum(1 for one in self.ask("GET", "requests")["requests"] if "/__emulator__/" not in one["path"])
+
+    def platform(self) -> dict[str, list[str]]:
+        """The ids of what is on the platform."""
+        settings = preflight.with_local_platform(self.settings(), self.bench)
+        assert settings.endpoint and settings.token
+        with Client(settings.endpoint, settings.token) as client:
+            return {kind: [one["id"] for one in client.get(path)["data"]] for kind, path in LISTS.items()}
+
+    def state(self) -> tuple[dict[str, list[str]], int]:
+        """The ids in the state of the stack, and the number of operations that are not ended."""
+        path = self.toolkit / "state" / ".pulumi" / "stacks" / "bun-to-datarobot" / "local.json"
+        found: dict[str, list[str]] = {kind: [] for kind in LISTS}
+        if not path.exists():
+            return found, 0
+        latest = json.loads(path.read_text())["checkpoint"]["latest"] or {}
+        for resource in latest.get("resources") or []:
+            kind = resource["type"].rsplit(":", 1)[-1]
+            if kind in found:
+                found[kind].append(resource["id"])
+        return found, len(latest.get("pending_operations") or [])
+
+    def locks(self) -> list[Path]:
+        return [path for path in (self.toolkit / "state").rglob("locks/**/*.json") if path.is_file()]
+
+    def trouble(self, command: str) -> str:
+        """Say what of orphans, duplicates, open operations and locks is there after `command`; empty when nothing."""
+        wanted = 0 if command == "destroy" else 1
+        there, (known, pending) = self.platform(), self.state()
+        found = [f"{len(ids)} of {kind}" for kind, ids in there.items() if len(ids) != wanted]
+        if any(sorted(there[kind]) != sorted(known[kind]) for kind in LISTS):
+            found.append(f"platform {there}, state {known}")
+        if pending:
+            found.append(f"{pending} open operations")
+        if locks := self.locks():
+            found.append(f"{len(locks)} locks")
+        return "; ".join(found)
+
+
+_patching = threading.Lock()
+
+
+@contextmanager
+def _without_smoke() -> Iterator[None]:
+    passed = SmokeReport({}, 0.0, ())
+    seen = VerifyResult("", Answered.APP, (), (), (), 200, "", 0.0)
+    with _patching:
+        before = gate.prove, verify.verify
+        gate.prove, verify.verify = (lambda *_a, **_o: passed), (lambda *_a, **_o: seen)  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            gate.prove, verify.verify = before
+
+
+@contextmanager
+def bed(folder: Path) -> Iterator[Bed]:
+    """Make a bed in an empty folder; its platform ends with it."""
+    import httpx
+
+    datarobot.TIMEOUT = httpx.Timeout(CLIENT_TIMEOUT)
+    made = Bed(Checkout.copy(ROOT, folder / "toolkit").root)
+    preflight.start_emulator(made.settings(), made.bench)
+    try:
+        yield made
+    finally:
+        control.stop(made.data)
+
+
+def main() -> int:
+    """Run one command in a bed that is there: for tests that kill it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=Path)
+    parser.add_argument("command", choices=COMMANDS)
+    options = parser.parse_args()
+    ran = Bed(options.root).run(options.command)
+    print(ran.error, file=sys.stderr)
+    return ran.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

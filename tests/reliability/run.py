@@ -1,0 +1,151 @@
+"""Let everything go wrong that can, and count what converges: `nox -s reliability`.
+
+All faults at all calls and a hundred kills take an hour or more. `--share` takes a part of the faults, the same for the
+same seed; `--write` puts the counts into docs/reliability.md with date and machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
+
+from tests.reliability import faults, kills  # noqa: E402
+from tests.reliability.bed import COMMANDS, Bed, bed  # noqa: E402
+
+Record = dict[str, Any]
+
+
+def fault_records(made: Bed, share: float, seed: int) -> Iterable[Record]:
+    """Meet a share of all faults, in an order by chance."""
+    every = list(faults.cases(made))
+    random.Random(seed).shuffle(every)
+    for case in every[: max(1, round(len(every) * share))] if share else ():
+        found = faults.meet(made, case)
+        yield {
+            "kind": "fault",
+            "of": len(every),
+            "command": case.command,
+            "call": case.call,
+            "way": case.way,
+            "code": found.code,
+            "fired": found.fired,
+            "removed": found.removed,
+            "trouble": found.trouble,
+            "seconds": round(found.seconds, 1),
+        }
+
+
+def kill_records(made: Bed, count: int, seed: int) -> Iterable[Record]:
+    """Meet as many kills."""
+    takes = {command: kills.usual(made, command) for command in COMMANDS} if count else {}
+    for kill in kills.kills(count, seed):
+        found = kills.meet(made, kill, takes[kill.command])
+        yield {
+            "kind": "kill",
+            "command": kill.command,
+            "victim": kill.victim,
+            "at": round(found.at, 2),
+            "ended_before": found.ended_before,
+            "put_in_order": found.put_in_order,
+            "trouble": found.trouble,
+            "seconds": round(found.seconds, 1),
+        }
+
+
+def table(records: list[Record]) -> str:
+    """Put the counts into Markdown."""
+    lines = ["| What goes wrong | Command | Cases | Converged | Leftovers removed |", "|---|---|---|---|---|"]
+    faulty = [one for one in records if one["kind"] == "fault" and one["fired"]]
+    groups = [
+        (f"a call: {way}", command, [one for one in faulty if (one["way"], one["command"]) == (way, command)])
+        for way in faults.WAYS
+        for command in COMMANDS
+    ]
+    killed = [one for one in records if one["kind"] == "kill"]
+    groups += [
+        (f"kill -9: {victim}", command, [one for one in killed if (one["victim"], one["command"]) == (victim, command)])
+        for victim in kills.VICTIMS
+        for command in COMMANDS
+    ]
+    for name, command, found in groups:
+        if found:
+            good = sum(not one["trouble"] for one in found)
+            removed = sum(one.get("removed", one.get("put_in_order", 0)) for one in found)
+            lines.append(f"| {name} | {command} | {len(found)} | {good} | {removed} |")
+    return "\n".join(lines)
+
+
+def summary(records: list[Record]) -> str:
+    """Say the sums in a sentence for each kind."""
+    said = []
+    for kind, word in (("fault", "faults"), ("kill", "kills")):
+        found = [one for one in records if one["kind"] == kind and one.get("fired", True)]
+        if not found:
+            continue
+        good = sum(not one["trouble"] for one in found)
+        text = f"{word}: {good} of {len(found)} converged"
+        if kind == "fault":
+            codes = Counter(one["code"] for one in found)
+            text += f" ({codes[0]} of them ended well in spite of the fault); {max(one['of'] for one in found)} in all"
+        said.append(text)
+    return "; ".join(said)
+
+
+def write(records: list[Record], seed: int) -> None:
+    """Put the figures between the marks of docs/reliability.md."""
+    path = ROOT / "docs" / "reliability.md"
+    text = path.read_text()
+    start, end = "<!-- measured -->\n", "<!-- /measured -->"
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    machine = f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    said = f"Measured on {day} by `nox -s reliability` (seed {seed}; {machine}):\n{summary(records)}.\n\n"
+    path.write_text(f"{before}{start}{said}{table(records)}\n{end}{after}")
+
+
+def main() -> int:
+    """Run it; 1 when something did not converge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--share", type=float, default=1.0, help="part of all faults that is met, 0 to 1")
+    parser.add_argument("--kills", type=int, default=100, help="how many kills")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--records", type=Path, help="file that keeps each case as a line of JSON; it goes on from it")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/reliability.md")
+    options = parser.parse_args()
+    kept = options.records.read_text().splitlines() if options.records and options.records.exists() else []
+    records: list[Record] = [json.loads(line) for line in kept]
+    with tempfile.TemporaryDirectory(prefix="reliability-") as folder, bed(Path(folder) / "bed") as made:
+        made.immediate()
+        for source in (
+            fault_records(made, options.share, options.seed),
+            kill_records(made, options.kills, options.seed),
+        ):
+            for record in source:
+                records.append(record)
+                print(json.dumps(record), flush=True)
+                if options.records:
+                    with options.records.open("a") as stream:
+                        stream.write(json.dumps(record) + "\n")
+    if options.write:
+        write(records, options.seed)
+    print(f"{time.strftime('%H:%M:%S')} {summary(records)}")
+    return 1 if any(one["trouble"] for one in records) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
