@@ -62,7 +62,7 @@ def meet(bed: Bed, case: Case) -> Outcome:
     bed.prepare(case.command)
     bed.ask("POST", "faults", {"rules": [{"hit": case.call, **WAYS[case.way]}]})
     first = bed.run(case.command)
-    fired = any(rule["fired"] for rule in bed.ask("GET", "faults")["rules"])
+    fired = any(rule["fired"] for rule in bed.ask("GET", "faults")["faults"])
     bed.ask("DELETE", "faults")
     again = bed.run(case.command)
     trouble = bed.trouble(case.command)

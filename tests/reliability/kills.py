@@ -107,10 +107,10 @@ def _victims(victim: str, command: int, family: list[int]) -> list[int]:
 def descendants(pid: int) -> list[int]:
     """Give the processes that a process has started, and those that they have."""
     parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, ValueError):
-            fields = path.read_text(errors="replace").rpartition(") ")[2].split()
-            parents[int(path.parent.name)] = int(fields[1])
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            fields = Path(f"/proc/{name}/stat").read_text(errors="replace").rpartition(") ")[2].split()
+            parents[int(name)] = int(fields[1])
     found: list[int] = []
     new = [pid]
     while new:
