@@ -37,6 +37,7 @@ DOES = {
     "report": "checks and verdict",
     "image": "build both images",
     "processes": "what runs in a container",
+    "upstream": "kept connections to an app",
     "references": "URLs in HTML, CSS, scripts",
     "fetch": "ask one URL",
     "bench": "folders, environment, events",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
@@ -19,30 +19,31 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-CHUNK = 64 * 1024
-LONGEST_LINE = 64 * 1024
-# Shorter than that of any server for apps: a request never meets a connection that its server is just closing.
-KEEP_ALIVE = 4.0
+from toolkit.upstream import LONGEST_LINE, Exchange, Upstream
+
 HOP_BY_HOP = {
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+    b"connection",
+    b"keep-alive",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
 }
-WEBSOCKET_HEADERS = {
-    "sec-websocket-accept",
-    "sec-websocket-extensions",
-    "sec-websocket-key",
-    "sec-websocket-protocol",
-    "sec-websocket-version",
+# Besides those the WebSocket's own, which every hop says for itself, and Expect, which the front has answered.
+NOT_PASSED = HOP_BY_HOP | {
+    b"expect",
+    b"sec-websocket-accept",
+    b"sec-websocket-extensions",
+    b"sec-websocket-key",
+    b"sec-websocket-protocol",
+    b"sec-websocket-version",
 }
 OUTSIDE_HEADER = "X-Outside-Prefix"
 MOST_OUTSIDE = 1000
+Fields = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
@@ -67,118 +68,150 @@ class Target:
         return rest if self.mode == "strip" else f"/apps/{self.app_id}{rest}"
 
 
-def session() -> aiohttp.ClientSession:
-    """Make the client session that `forward` needs: bodies pass untouched, no time-out of its own, no cookies kept."""
-    return aiohttp.ClientSession(
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, connect=10),
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
-        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        max_line_size=LONGEST_LINE,
-        max_field_size=LONGEST_LINE,
-    )
+class _Passed(web.StreamResponse):
+    """An answer that has been written already, as the bytes that the app sent and with no header of aiohttp's own."""
 
+    def __init__(self, status: int, *, keep_alive: bool) -> None:
+        super().__init__(status=status)
+        self._stays = keep_alive
 
-class _Verbatim(web.StreamResponse):
-    """An answer that carries the app's headers and none of aiohttp's own."""
+    @property
+    def prepared(self) -> bool:
+        return True
 
-    async def _prepare_headers(self) -> None:
-        own = [name for name in ("Content-Type", "Server") if name in self.headers]
-        await super()._prepare_headers()
-        for name in {"Content-Type", "Server"} - set(own):
-            self.headers.popall(name, None)
+    @property
+    def keep_alive(self) -> bool:
+        return self._stays
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Do nothing: it is written."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Do nothing: it is written."""
 
 
 async def forward(
     request: web.BaseRequest,
     target: Target,
-    client: aiohttp.ClientSession,
+    upstream: Upstream,
     *,
     headers: Mapping[str, str] | None = None,
-    drop: Collection[str] = (),
+    drop: Collection[bytes] = (),
 ) -> web.StreamResponse:
     """Pass a request on to the app and its answer back, both as streams; WebSockets too. Redirects are not followed.
 
     Headers named in `drop` (in lower case) do not reach the app, then `headers` are added. An app that does not answer
     gives 502.
     """
-    url = f"http://{target.host}:{target.port}{target.upstream_path(request.raw_path)}"
+    path = target.upstream_path(request.raw_path)
     sent = _request_headers(request, target, headers or {}, drop)
     if request.headers.get("Upgrade", "").lower() == "websocket":
-        return await _websocket(request, url, sent, client)
-    has_body = request.body_exists and request.can_read_body
+        return await _websocket(request, f"http://{target.host}:{target.port}{path}", sent, upstream.sockets)
+    body = request.content.iter_any() if request.body_exists and request.can_read_body else None
+    if body is not None and not any(name.lower() == b"content-length" for name, _ in sent):
+        sent.append((b"Transfer-Encoding", b"chunked"))
+    head = _head(f"{request.method} {path} HTTP/1.1".encode("utf-8", "surrogateescape"), sent)
     try:
-        upstream = await client.request(
-            request.method,
-            _verbatim(url),
-            headers=sent,
-            data=request.content.iter_chunked(CHUNK) if has_body else None,
-            allow_redirects=False,
-        )
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        exchange = await upstream.ask(target.host, target.port, head, body)
+    except OSError as error:
         return _bad_gateway(error)
-    async with upstream:
-        response = _Verbatim(status=upstream.status, reason=upstream.reason)
-        hop_by_hop = HOP_BY_HOP | _named_in_connection(upstream.headers)
-        for name, value in upstream.headers.items():
-            if name.lower() not in hop_by_hop:
-                response.headers.add(name, _encodable(value))
-        try:
-            await response.prepare(request)
-            if request.method != "HEAD":
-                async for chunk in upstream.content.iter_any():
-                    await response.write(chunk)
-            await response.write_eof()
-        except (aiohttp.ClientError, OSError):
-            # Either the visitor has gone, or the app was cut off in the middle of its answer: cutting the connection is
-            # then the only way to tell the visitor that the answer is not whole.
-            if request.transport is not None:
-                request.transport.abort()
-        return response
+    async with exchange:
+        return await _pass_back(request, exchange)
 
 
-def _verbatim(url: str) -> URL:
-    """Keep the path byte for byte as the visitor wrote it."""
-    return URL(url, encoded=True)
+async def _pass_back(request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    """Write an app's answer to the visitor."""
+    keep_alive, chunked, sent = _framing(request, exchange)
+    head = _head(b"HTTP/1.1 %d %b" % (exchange.status, exchange.reason.encode("utf-8", "surrogateescape")), sent)
+    writer, content = request.writer, exchange.content
+    try:
+        if content.is_eof():  # small answers are there at once, and go out as one piece
+            whole = content.read_nowait(-1)
+            _write(request, head + (b"%x\r\n%b\r\n" % (len(whole), whole) if chunked and whole else whole))
+        else:
+            _write(request, head)
+            async for piece in content.iter_any():
+                _write(request, b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                await writer.drain()
+        if chunked:
+            _write(request, b"0\r\n\r\n")
+        await writer.drain()
+    except (aiohttp.ClientError, OSError):
+        # Either the visitor has gone, or the app was cut off in the middle of its answer: cutting the connection is
+        # then the only way to tell the visitor that the answer is not whole.
+        exchange.end()
+        if request.transport is not None:
+            request.transport.abort()
+    return _Passed(exchange.status, keep_alive=keep_alive)
 
 
-def _named_in_connection(headers: Mapping[str, str]) -> set[str]:
+def _write(request: web.BaseRequest, data: bytes) -> None:
+    """Write to the visitor. Raises ConnectionResetError when they have gone."""
+    if request.transport is None or request.transport.is_closing():
+        raise ConnectionResetError
+    request.writer.output_size += len(data)  # by which aiohttp knows that an answer has begun
+    request.transport.write(data)
+
+
+def _framing(request: web.BaseRequest, exchange: Exchange) -> tuple[bool, bool, Fields]:
+    """Give whether the visitor's connection stays, whether the body goes out in chunks, and the headers of the answer.
+
+    Without a length the end of the body is told by chunks, to HTTP/1.0 by the end of the connection.
+    """
+    status, without_body = exchange.status, request.method == "HEAD" or exchange.status in (204, 304)
+    removed = HOP_BY_HOP | _named_in_connection(exchange.headers)
+    if status == 204:
+        removed |= {b"content-length"}
+    sent = [(name, value) for name, value in exchange.headers if name.lower() not in removed]
+    open_ended = not without_body and not any(name.lower() == b"content-length" for name, _ in sent)
+    modern = request.version >= aiohttp.HttpVersion11
+    keep_alive = request.keep_alive and (modern or not open_ended)
+    if open_ended and modern:
+        sent.append((b"Transfer-Encoding", b"chunked"))
+    if modern != keep_alive:
+        sent.append((b"Connection", b"keep-alive" if keep_alive else b"close"))
+    return keep_alive, open_ended and modern, sent
+
+
+def _head(first: bytes, headers: Fields) -> bytes:
+    return b"\r\n".join([first, *[b"%b: %b" % header for header in headers], b"", b""])
+
+
+def _named_in_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
     """Give the headers that are meant for the next hop only because Connection says so."""
-    return {word.strip().lower() for word in headers.get("Connection", "").split(",")}
-
-
-def _encodable(value: str) -> str:
-    """Make a header of bytes that are not UTF-8 one that can be sent on; they stand for Latin-1."""
-    return "".join(chr(ord(one) - 0xDC00) if "\udc80" <= one <= "\udcff" else one for one in value)
+    said = [value for name, value in headers if name.lower() == b"connection"]
+    return {word.strip().lower() for value in said for word in value.split(b",")}
 
 
 def _request_headers(
-    request: web.BaseRequest, target: Target, added: Mapping[str, str], drop: Collection[str]
-) -> CIMultiDict[str]:
-    removed = HOP_BY_HOP | WEBSOCKET_HEADERS | {"expect", *drop} | _named_in_connection(request.headers)
-    sent: CIMultiDict[str] = CIMultiDict()
-    for name, value in request.headers.items():
-        if name.lower() not in removed:
-            sent.add(name, _encodable(value))
-    peer = request.remote or ""
-    before = request.headers.get("X-Forwarded-For")
-    sent["X-Forwarded-For"] = f"{before}, {peer}" if before else peer
-    sent["X-Forwarded-Proto"] = request.headers.get("X-Forwarded-Proto", request.scheme)
-    sent["X-Forwarded-Host"] = request.headers.get("X-Forwarded-Host", request.host)
-    sent["X-Forwarded-Prefix"] = target.prefix
-    for name, value in added.items():
-        sent[name] = value
-    return sent
+    request: web.BaseRequest, target: Target, added: Mapping[str, str], drop: Collection[bytes]
+) -> Fields:
+    """Give the headers that the app gets: the visitor's, as their bytes, and what the platform says of the visit."""
+    before = request.headers
+    said = {
+        "X-Forwarded-For": ", ".join(filter(None, (before.get("X-Forwarded-For"), request.remote))),
+        "X-Forwarded-Proto": before.get("X-Forwarded-Proto", request.scheme),
+        "X-Forwarded-Host": before.get("X-Forwarded-Host", request.host),
+        "X-Forwarded-Prefix": target.prefix,
+        **added,
+    }
+    if "Host" not in before:  # HTTP/1.0 does without
+        said["Host"] = f"{target.host}:{target.port}"
+    ours = [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in said.items()]
+    removed = NOT_PASSED.union(drop, (name.lower() for name, _ in ours))
+    if "Connection" in before:
+        removed |= _named_in_connection(request.raw_headers)
+    return [header for header in request.raw_headers if header[0].lower() not in removed] + ours
 
 
 async def _websocket(
-    request: web.BaseRequest, url: str, headers: CIMultiDict[str], client: aiohttp.ClientSession
+    request: web.BaseRequest, url: str, headers: Fields, client: aiohttp.ClientSession
 ) -> web.StreamResponse:
     protocols = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if word.strip()]
+    sent = CIMultiDict((name.decode(), value.decode("latin-1")) for name, value in headers)
     try:
         upstream = await client.ws_connect(
-            _verbatim(url), headers=headers, protocols=protocols, autoclose=False, max_msg_size=0, compress=0
+            URL(url, encoded=True), headers=sent, protocols=protocols, autoclose=False, max_msg_size=0, compress=0
         )
     except aiohttp.WSServerHandshakeError as error:
         status = error.status if error.status >= 400 else 502
@@ -297,10 +330,10 @@ class Front:
 
     async def _serve(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-        async with session() as client:
+        async with Upstream() as upstream:
 
             async def handle(request: web.BaseRequest) -> web.StreamResponse:
-                return await self._answer(request, client)
+                return await self._answer(request, upstream)
 
             server = web.Server(
                 handle,
@@ -324,7 +357,7 @@ class Front:
             finally:
                 await runner.cleanup()
 
-    async def _answer(self, request: web.BaseRequest, client: aiohttp.ClientSession) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, upstream: Upstream) -> web.StreamResponse:
         raw_path = request.raw_path
         path = raw_path.split("?", 1)[0]
         if self._tls is not None and request.host == self._public_host and _plain(request):
@@ -339,7 +372,7 @@ class Front:
             return web.Response(status=404, text=text, headers={OUTSIDE_HEADER: "1"})
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return await forward(request, self.target, client)
+        return await forward(request, self.target, upstream)
 
 
 def _plain(request: web.BaseRequest) -> bool:

@@ -22,7 +22,8 @@ from toolkit.emulator.routes import Routes
 from toolkit.emulator.server import LARGEST_BODY, recorded
 from toolkit.emulator.steering import Steering
 from toolkit.emulator.store import Body, Store
-from toolkit.front import Target, session
+from toolkit.front import Target
+from toolkit.upstream import Upstream
 
 
 @dataclass
@@ -96,7 +97,7 @@ def local_platform(data: Path) -> Iterator[LocalPlatform]:
     async def serve() -> None:
         ended = asyncio.Event()
         over.append((asyncio.get_running_loop(), ended))
-        async with session() as upstream:
+        async with Upstream() as upstream:
             routes = Routes(store, runner, who, lambda: platform.url)
             plant = lambda: None  # noqa: E731
             steering = Steering(store, lambda: runner, routes, data, plant=plant, requests=platform.requests)

@@ -10,7 +10,6 @@ import secrets
 import time
 from urllib.parse import parse_qs, quote
 
-import aiohttp
 from aiohttp import web
 
 from toolkit.emulator.fields import Invalid, NotFound
@@ -20,6 +19,7 @@ from toolkit.emulator.routes import Routes, bearer, body, error
 from toolkit.emulator.runner import Runner
 from toolkit.emulator.store import Body, Store
 from toolkit.front import Target, forward
+from toolkit.upstream import Upstream
 
 COOKIE = "local-datarobot-session"
 SIGN_IN = "/sign-in"
@@ -29,7 +29,7 @@ SHOWN_LINES = 20
 LARGEST_FORM = 64 * 2**10
 KEY_HEADER = "x-datarobot-api-key"
 # The visitor's own credentials are for the platform, and what it says of a visitor cannot come from the visitor.
-NOT_FOR_THE_APP = ("authorization", "cookie", KEY_HEADER, "x-user-id", "x-user-email")
+NOT_FOR_THE_APP = (b"authorization", b"cookie", KEY_HEADER.encode(), b"x-user-id", b"x-user-email")
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -60,14 +60,14 @@ class Edge:
         runner: Runner,
         identity: Identity,
         routes: Routes,
-        client: aiohttp.ClientSession,
+        upstream: Upstream,
         visits: Visits | None = None,
     ) -> None:
         self._store = store
         self._runner = runner
         self._identity = identity
         self._routes = routes
-        self._client = client
+        self._upstream = upstream
         self._visits = visits or Visits()
         self._links: dict[str, float] = {}
         self._turns = itertools.count()
@@ -181,7 +181,7 @@ class Edge:
             return refused
         wants_page = "text/html" in request.headers.get("Accept", "")
         try:
-            application = self._store.get("application", request.match_info["id"])
+            application = self._store.glance("application", request.match_info["id"])
         except NotFound:
             return _absent(wants_page)
         if not request.raw_path.startswith(f"/custom_applications/{application['id']}/"):
@@ -192,7 +192,7 @@ class Edge:
         target = targets[0] if len(targets) == 1 else self._replica(request, application, targets)
         added = self._visitor(request, application)
         with self._visits.visit(application["id"]):
-            return await forward(request, target, self._client, headers=added, drop=NOT_FOR_THE_APP)
+            return await forward(request, target, self._upstream, headers=added, drop=NOT_FOR_THE_APP)
 
     def _visitor(self, request: web.Request, application: Body) -> dict[str, str]:
         """Give the headers that tell the app who comes, with their other cookies (contract 4)."""

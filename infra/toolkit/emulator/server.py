@@ -22,7 +22,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import aiohttp
+import uvloop
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -39,7 +39,7 @@ from toolkit.emulator.runner import EngineRunner
 from toolkit.emulator.steering import Steering
 from toolkit.emulator.store import Body, Store, now
 from toolkit.emulator.switches import Switches
-from toolkit.front import session
+from toolkit.upstream import Upstream
 
 LARGEST_BODY = 2 * 2**30
 MOST_REQUESTS = 10_000
@@ -115,8 +115,8 @@ class Platform:
             reads=self._reads,
             switches=lambda: self._steering.switches if self._steering else Switches(),
         )
-        async with session() as client:
-            listener = Listener(self._application(runner, client))
+        async with Upstream() as upstream:
+            listener = Listener(self._application(runner, upstream))
             await listener.setup()
             self._listener = listener
             try:
@@ -137,7 +137,7 @@ class Platform:
         for host in sorted(hosts):
             await self._listener.listen(host, self._port)
 
-    def _application(self, runner: EngineRunner, client: aiohttp.ClientSession) -> web.Application:
+    def _application(self, runner: EngineRunner, upstream: Upstream) -> web.Application:
         routes = Routes(self._store, runner, self._identity, lambda: self.base)
         steering = Steering(self._store, lambda: runner, routes, self._data, plant=self._plant, requests=self._requests)
         self._steering = steering
@@ -146,7 +146,7 @@ class Platform:
             middlewares=[recorded(self._requests.append, log, self._reads), mishaps(steering.faults)],
         )
         routes.add_to(app)
-        edge = Edge(self._store, runner, self._identity, routes, client, self._visits)
+        edge = Edge(self._store, runner, self._identity, routes, upstream, self._visits)
         edge.add_to(app)
         ConsolePage(self._store, runner, steering, self._requests, edge.signed_in, self.base + API).add_to(app)
         steering.add_to(app)  # last: it answers for everything below /__emulator__/ that nobody else has
@@ -236,7 +236,7 @@ def main() -> int:
     try:
         with lock.owned(options.data):
             with contextlib.suppress(KeyboardInterrupt):
-                asyncio.run(serve())
+                uvloop.run(serve())
             # Threads that wait for the engine or for an application must not keep the process alive, and must not
             # outlive the lock either.
             (options.data / lock.OWNER_FILE).unlink(missing_ok=True)

@@ -39,6 +39,7 @@ DEFAULT_RESOURCES = {
     "serviceWebRequestsOnRootPath": False,
 }
 MOST_LOG_LINES = 1000
+MOST_GLANCES = 1000
 # The provider and the SDK name applications differently in the paths of use cases (platform-contract 1.7).
 APPLICATION_TYPES = ("customApplications", "applications")
 
@@ -68,6 +69,7 @@ class Store:
         self.blobs.mkdir(mode=0o700, exist_ok=True)
         (data / DATABASE).touch(mode=0o600)
         self._lock = threading.RLock()
+        self._glances: dict[tuple[str, str], Body] = {}
         self._db = sqlite3.connect(data / DATABASE, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -103,6 +105,8 @@ class Store:
             except BaseException:
                 self._db.rollback()  # no error where a full disk has ended the transaction already
                 raise
+            finally:
+                self._glances.clear()
 
     def get(self, kind: str, id: str) -> Body:  # noqa: A002
         """Give an object. Raises NotFound."""
@@ -112,6 +116,16 @@ class Store:
             raise NotFound(f"{kind} {id} was not found.")
         body: Body = json.loads(row[0])
         return body
+
+    def glance(self, kind: str, id: str) -> Body:  # noqa: A002
+        """Give an object as `get` does, for looking only: it is shared until the next write. Raises NotFound."""
+        if (found := self._glances.get((kind, id))) is not None:
+            return found
+        with self._lock:
+            found = self.get(kind, id)
+            if not self._db.in_transaction and len(self._glances) < MOST_GLANCES:
+                self._glances[kind, id] = found
+        return found
 
     def find(
         self,

@@ -1,0 +1,189 @@
+"""The way from a front to its apps: HTTP/1.1 over kept connections, heads and bodies as the bytes that they are.
+
+A general client would read every answer into objects and write them anew, which costs several times what a small app
+needs for the answer itself. Here only the answer is parsed, by aiohttp, which refuses what is no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from types import TracebackType
+
+import aiohttp
+from aiohttp import web
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
+
+LONGEST_LINE = 64 * 1024
+CONNECT_SECONDS = 10.0
+# Shorter than that of any server for apps: a request never meets a connection that its server is just closing.
+KEEP_ALIVE = 4.0
+MOST_KEPT = 64  # for each app
+SAFE_TO_REPEAT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
+Place = tuple[str, int]
+
+
+class Exchange:
+    """An answer of which the head is there; a context manager that gives its connection back, or ends it.
+
+    `headers` are the app's bytes, `content` is the body without its framing.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        place: Place,
+        connection: ResponseHandler,
+        message: RawResponseMessage,
+        content: aiohttp.StreamReader,
+        sending: asyncio.Task[None] | None,
+    ) -> None:
+        self.status, self.reason, self.headers = message.code, message.reason, message.raw_headers
+        self.content = content
+        self._upstream = upstream
+        self._place = place
+        self._connection = connection
+        self._sending = sending
+
+    async def __aenter__(self) -> Exchange:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        unsent = self._sending is not None and not self._sending.done()
+        if error is not None or unsent or self._connection.should_close:
+            self.end()
+        else:
+            self._upstream.keep(self._place, self._connection)
+
+    def end(self) -> None:
+        """End the connection, so that the app hears that nobody listens any more."""
+        if self._sending is not None:
+            self._sending.cancel()
+        self._connection.abort()
+
+
+class Upstream:
+    """Kept connections to apps, and a client for their WebSockets; an asynchronous context manager."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Place, deque[tuple[float, ResponseHandler]]] = {}
+        self._sockets: aiohttp.ClientSession | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def __aenter__(self) -> Upstream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for kept in self._kept.values():
+            for _, connection in kept:
+                connection.abort()
+        self._kept.clear()
+        if self._sockets is not None:
+            await self._sockets.close()
+
+    async def ask(self, host: str, port: int, head: bytes, body: AsyncIterator[bytes] | None = None) -> Exchange:
+        """Send a request and wait for the head of its answer.
+
+        `head` is the whole head with its empty line, and says how `body` is framed: with a length, or in chunks.
+        Raises OSError when the app does not answer, or not with HTTP.
+        """
+        place, method = (host, port), head.partition(b" ")[0]
+        while True:
+            connection, is_new = await self._connection(place)
+            sending = None
+            try:
+                connection.set_response_params(
+                    skip_payload=method == b"HEAD",
+                    read_until_eof=True,
+                    auto_decompress=False,
+                    max_line_size=LONGEST_LINE,
+                    max_field_size=LONGEST_LINE,
+                )
+                if connection.transport is None:
+                    raise aiohttp.ServerDisconnectedError
+                connection.transport.write(head)
+                if body is not None:
+                    chunked = b"\r\nTransfer-Encoding: chunked\r\n" in head
+                    sending = asyncio.create_task(_send(connection, body, chunked=chunked))
+                message, content = await _final(connection)
+                return Exchange(self, place, connection, message, content, sending)
+            except BaseException as problem:
+                if sending is not None:
+                    sending.cancel()
+                connection.abort()
+                # A kept connection may end in the moment in which it is used again.
+                if is_new or body is not None or method not in SAFE_TO_REPEAT:
+                    if isinstance(problem, aiohttp.ClientError | HttpProcessingError):
+                        raise ConnectionError(str(problem) or type(problem).__name__) from problem
+                    raise
+                if not isinstance(problem, aiohttp.ServerDisconnectedError | ConnectionError):
+                    raise
+
+    @property
+    def sockets(self) -> aiohttp.ClientSession:
+        """The client for WebSockets, made when the first one is wanted."""
+        if self._sockets is None:
+            self._sockets = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
+                connector=aiohttp.TCPConnector(limit=0),
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+                max_line_size=LONGEST_LINE,
+                max_field_size=LONGEST_LINE,
+            )
+        return self._sockets
+
+    async def _connection(self, place: Place) -> tuple[ResponseHandler, bool]:
+        """Give a connection, and whether it is a new one. Raises OSError."""
+        kept = self._kept.get(place)
+        while kept:
+            until, connection = kept.pop()  # the one that was used last
+            if until > self._loop.time() and connection.is_connected() and not connection.should_close:
+                return connection, False
+            connection.close()
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, made = await self._loop.create_connection(lambda: ResponseHandler(self._loop), *place)
+        return made, True
+
+    def keep(self, place: Place, connection: ResponseHandler) -> None:
+        """Take a connection back whose exchange is over."""
+        if place not in self._kept:
+            # Apps come and go on ports of their own: what is kept for those that are gone goes with them.
+            for old in [old for old, kept in self._kept.items() if not kept or kept[-1][0] < self._loop.time()]:
+                for _, gone in self._kept.pop(old):
+                    gone.close()
+        kept = self._kept.setdefault(place, deque())
+        kept.append((self._loop.time() + KEEP_ALIVE, connection))
+        while len(kept) > MOST_KEPT or kept[0][0] < self._loop.time():
+            kept.popleft()[1].close()
+
+
+async def _final(connection: ResponseHandler) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+    """Give the answer's head and body; what an app says on the way to it (100, 103) is for its next hop."""
+    while True:
+        message, content = await connection.read()
+        if message.code == 101:
+            raise ConnectionError("it changes the protocol without having been asked")
+        if message.code >= 200:
+            return message, content
+
+
+async def _send(connection: ResponseHandler, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+    """Send a body as it comes; an app may answer, or go, before it is over."""
+    try:
+        async for piece in body:
+            if connection.transport is None:
+                return
+            connection.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            await connection._drain_helper()
+        if chunked and connection.transport is not None:
+            connection.transport.write(b"0\r\n\r\n")
+    except (OSError, aiohttp.ClientError, web.RequestPayloadError):
+        connection.abort()  # the visitor has gone in the middle of it, and the app hears so
