@@ -62,7 +62,7 @@ def below(folder: Path) -> dict[str, bytes]:
     ids=["zip", "zip, no mode", "zip, no type", "stored", "lzma", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar with ./"],
 )
 def test_every_kind_of_archive_is_unpacked(archive: bytes, tmp_path: Path) -> None:
-    unpack(archive, tmp_path)
+    unpack(io.BytesIO(archive), tmp_path)
     assert below(tmp_path) == FILES
     assert stat.S_IMODE((tmp_path / "scripts/run.sh").stat().st_mode) == 0o755
     assert stat.S_IMODE((tmp_path / "Dockerfile").stat().st_mode) == 0o644
@@ -73,7 +73,7 @@ def test_folders_in_an_archive_are_no_files(tmp_path: Path) -> None:
     with zipfile.ZipFile(stream, "w") as archive:
         archive.mkdir("empty")
         archive.writestr("empty/a", b"1")
-    unpack(stream.getvalue(), tmp_path)
+    unpack(io.BytesIO(stream.getvalue()), tmp_path)
     assert below(tmp_path) == {"empty/a": b"1"}
 
 
@@ -83,7 +83,7 @@ def test_names_that_lead_out_are_refused(name: str, tmp_path: Path) -> None:
     for archive in (zipped({name: b"x"}), tarred({name: b"x"}), tarred({name: b"x"}, "w:gz")):
         target.mkdir(exist_ok=True)
         with pytest.raises(BadContext, match="leads out of the context"):
-            unpack(archive, target)
+            unpack(io.BytesIO(archive), target)
         assert below(tmp_path) == {}
 
 
@@ -101,7 +101,7 @@ def test_names_that_lead_out_are_refused(name: str, tmp_path: Path) -> None:
 )
 def test_links_and_special_files_are_refused(archive: bytes, tmp_path: Path) -> None:
     with pytest.raises(BadContext, match="link or a special file"):
-        unpack(archive, tmp_path)
+        unpack(io.BytesIO(archive), tmp_path)
 
 
 @pytest.mark.parametrize("make", [zipped, lambda files: tarred(files, "w:gz")], ids=["zip", "tar.gz"])
@@ -111,10 +111,10 @@ def test_bombs_are_refused_before_they_are_unpacked(
     assert callable(make)
     monkeypatch.setattr(context, "MOST_BYTES", 10_000)
     monkeypatch.setattr(context, "MOST_FILES", 20)
-    unpack(make({str(number): bytes(500) for number in range(20)}), tmp_path)
+    unpack(io.BytesIO(make({str(number): bytes(500) for number in range(20)})), tmp_path)
     for files in ({"a": bytes(10_001)}, {str(n): bytes(4000) for n in range(3)}, {str(n): b"" for n in range(21)}):
         with pytest.raises(BadContext, match="is larger than"):
-            unpack(make(files), tmp_path)
+            unpack(io.BytesIO(make(files)), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_bombs_are_refused_before_they_are_unpacked(
 )
 def test_what_is_no_good_archive_is_refused(archive: bytes, tmp_path: Path) -> None:
     with pytest.raises(BadContext):
-        unpack(archive, tmp_path)
+        unpack(io.BytesIO(archive), tmp_path)
 
 
 def test_large_files_are_no_bombs(tmp_path: Path) -> None:
@@ -158,5 +158,5 @@ def test_large_files_are_no_bombs(tmp_path: Path) -> None:
     for number, archive in enumerate((zipped({"a": large}), tarred({"a": large}), tarred({"a": large}, "w:gz"))):
         target = tmp_path / str(number)
         target.mkdir()
-        unpack(archive, target)
+        unpack(io.BytesIO(archive), target)
         assert below(target) == {"a": large}

@@ -49,6 +49,19 @@ def test_an_old_database_is_copied_and_brought_up_to_date(tmp_path: Path) -> Non
     new.close()
 
 
+def test_tokens_of_old_applications_begin_with_their_ids_afterwards(tmp_path: Path) -> None:
+    path = old_database(tmp_path)
+    database = sqlite3.connect(path)
+    body = json.dumps({"id": "a1", "name": "shop", "_restrictedToken": "secret"})
+    database.execute("INSERT INTO object VALUES ('a1', 'application', '', 'shop', 2, ?)", (body,))
+    database.commit()
+    database.close()
+    store = Store(tmp_path)
+    assert store.get("application", "a1")["_restrictedToken"] == "a1.secret"
+    assert store.get("source", "s1") == {"id": "s1", "name": "kept", "latestVersion": None}
+    store.close()
+
+
 def test_a_new_database_is_not_copied(tmp_path: Path) -> None:
     Store(tmp_path).close()
     assert not list(tmp_path.glob("*.v*"))

@@ -118,7 +118,7 @@ def test_a_header_that_unpacks_to_far_too_much_is_refused_in_little_memory(tmp_p
     assert len(archive) < 2**20
     tracemalloc.start()
     with pytest.raises(BadContext):
-        unpack(archive, tmp_path)
+        unpack(io.BytesIO(archive), tmp_path)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 64 * 2**20
@@ -134,7 +134,7 @@ def test_a_zip_that_lies_about_its_size_is_refused(tmp_path: Path, monkeypatch: 
     assert lying != honest
     for content in (honest, lying):
         with pytest.raises(BadContext):
-            unpack(content, tmp_path)
+            unpack(io.BytesIO(content), tmp_path)
 
 
 def test_as_many_headers_as_a_browser_sends_pass(platform: LocalPlatform, token: str) -> None:

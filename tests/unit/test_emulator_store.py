@@ -247,3 +247,19 @@ def test_the_last_good_build_stays_when_the_next_one_fails(store: Store) -> None
     assert (found["latestVersion"], found["latestSuccessfulVersion"]) == (versions[1], versions[0])
     made = store.create_source_version(store.create_source("s")["id"], {"baseEnvironmentId": environment})
     assert made["baseEnvironmentVersionId"] == versions[0]
+
+
+def test_a_glance_sees_every_write(store: Store) -> None:
+    made = store.create_use_case("first", "")
+    assert store.glance("useCase", made["id"]) == store.get("useCase", made["id"])
+    assert store.glance("useCase", made["id"]) is store.glance("useCase", made["id"])
+    store.change("useCase", made["id"], lambda body: body.update(name="second"))
+    assert store.glance("useCase", made["id"])["name"] == "second"
+    with pytest.raises(ZeroDivisionError), store.transaction():
+        store.change("useCase", made["id"], lambda body: body.update(name="never"))
+        assert store.glance("useCase", made["id"])["name"] == "never"
+        raise ZeroDivisionError
+    assert store.glance("useCase", made["id"])["name"] == "second"
+    store.remove("useCase", made["id"])
+    with pytest.raises(NotFound):
+        store.glance("useCase", made["id"])

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import shutil
 import stat
 import struct
 import tarfile
@@ -18,6 +19,7 @@ from typing import IO, Any, cast
 MOST_BYTES = 512 * 2**20
 MOST_FILES = 10_000
 LARGEST_READ = 16 * 2**20
+PIECE = 2**20
 MOST_UNPACKED = 2 * MOST_BYTES  # headers and padding included
 BROKEN = (
     zipfile.BadZipFile,
@@ -38,32 +40,34 @@ class BadContext(Exception):
     """The archive cannot be used; the text says why."""
 
 
-def unpack(archive: bytes, target: Path) -> None:
+def unpack(archive: IO[bytes], target: Path) -> None:
     """Unpack `archive` into the folder `target`.
 
     Raises BadContext for what is no archive, for names that lead out of the folder, links, special files, and for more
     than 512 MB or 10,000 files.
     """
-    for name, mode, content in _members(archive):
+    for name, mode, member in _members(archive):
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
             raise BadContext(f"the name {name!r} leads out of the context")
         local = target / path
         try:
             local.parent.mkdir(parents=True, exist_ok=True)
-            local.write_bytes(content)
+            with local.open("wb") as file:
+                shutil.copyfileobj(member, file, PIECE)
         except (OSError, UnicodeError) as error:
             raise BadContext(f"{name[:200]!r} cannot be unpacked: {error}") from error
+        except BROKEN as error:
+            raise _no_archive(error) from error
         local.chmod(0o755 if mode & 0o100 else 0o644)
 
 
-def _members(archive: bytes) -> Iterator[tuple[str, int, bytes]]:
-    """Give name, mode and content of every file; nothing is unpacked before its size has been looked at."""
-    stream = io.BytesIO(archive)
+def _members(archive: IO[bytes]) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """Give name, mode and content of every file in turn; nothing is unpacked before its size has been looked at."""
     limit = _Limit()
     try:
-        if zipfile.is_zipfile(stream):
-            with zipfile.ZipFile(stream) as packed:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as packed:
                 for entry in packed.infolist():
                     limit.count(entry.file_size)
                     mode = entry.external_attr >> 16
@@ -72,9 +76,10 @@ def _members(archive: bytes) -> Iterator[tuple[str, int, bytes]]:
                     # Packers that are not for Unix leave the mode, or its file type, empty.
                     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
                         raise BadContext(f"{entry.filename!r} is a link or a special file")
-                    yield entry.filename, mode, packed.read(entry)
+                    with packed.open(entry) as content:
+                        yield entry.filename, mode, content
             return
-        stream.seek(0)
+        archive.seek(0)
         # Not tarfile's own way of unpacking: it reads extended headers of any size into memory.
         with tarfile.open(fileobj=_unpacked(archive), mode="r:") as packed_tar:
             for member in packed_tar:
@@ -85,10 +90,9 @@ def _members(archive: bytes) -> Iterator[tuple[str, int, bytes]]:
                     raise BadContext(f"{member.name!r} is a link or a special file")
                 extracted = packed_tar.extractfile(member)
                 assert extracted is not None
-                content = b"".join(iter(lambda: extracted.read(LARGEST_READ // 2), b""))  # noqa: B023 - read at once
-                yield member.name, member.mode, content
+                yield member.name, member.mode, extracted
     except BROKEN as error:
-        raise BadContext(f"the context is not a whole zip or tar archive: {error}") from error
+        raise _no_archive(error) from error
 
 
 class _Metered(io.RawIOBase):
@@ -117,14 +121,19 @@ class _Metered(io.RawIOBase):
         return self._stream.read(size)
 
 
-def _unpacked(archive: bytes) -> IO[bytes]:
+def _unpacked(archive: IO[bytes]) -> IO[bytes]:
     """Give a tar archive's bytes, whether it is compressed or not."""
-    stream = io.BytesIO(archive)
-    unpacked: Any = stream
+    unpacked: Any = archive
+    head = archive.read(6)
+    archive.seek(0)
     for start, unpack_with in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open)):
-        if archive.startswith(start):
-            unpacked = cast(Any, unpack_with)(stream, "rb")
+        if head.startswith(start):
+            unpacked = cast(Any, unpack_with)(archive, "rb")
     return cast(IO[bytes], _Metered(unpacked))
+
+
+def _no_archive(error: Exception) -> BadContext:
+    return BadContext(f"the context is not a whole zip or tar archive: {error}")
 
 
 def _too_large() -> str:

@@ -29,6 +29,13 @@ STEPS: tuple[str, ...] = (
         WHERE kind = 'application';
     CREATE INDEX IF NOT EXISTS object_base ON object (json_extract(body, '$.envVersionId')) WHERE kind = 'application';
     """,
+    # The token of an application begins with its id, so that it is found without reading all applications. Their
+    # containers get it anew: none outlives the platform that started it.
+    """
+    UPDATE object SET body = json_set(
+        body, '$._restrictedToken', id || '.' || json_extract(body, '$._restrictedToken')
+    ) WHERE kind = 'application';
+    """,
 )
 
 

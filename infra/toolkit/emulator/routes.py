@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -14,6 +16,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from toolkit.bundles import BUNDLES
+from toolkit.emulator.blobs import Draft
 from toolkit.emulator.fields import (
     SCOPE_LEVELS,
     Conflict,
@@ -47,6 +50,7 @@ METHODS = {
     "user": frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH"}),
 }
 
+ID = re.compile(r"[0-9a-f]{24}")
 FEATURE = re.compile(r"[A-Z][A-Z0-9_]{2,120}")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -118,7 +122,14 @@ class Routes:
         return "restricted" if self._of_an_application(token) else None
 
     def _of_an_application(self, token: str) -> bool:
-        return any(same(token, Secret(found["_restrictedToken"])) for found in self._store.find("application")[0])
+        application, _, _ = token.partition(".")  # by which the one is found that it has to be compared with
+        if not ID.fullmatch(application):
+            return False
+        try:
+            found = self._store.glance("application", application)
+        except NotFound:
+            return False
+        return same(token, Secret(found["_restrictedToken"]))
 
     # --- General ------------------------------------------------------------------------------------------------------
 
@@ -261,16 +272,16 @@ class Routes:
             if (await body(request)).get("dockerImageUri"):
                 raise NotEmulated("environments from the address of an image")
             raise wrong(docker_context="is required")
-        fields, files = await multipart(request)
-        if fields.get("dockerImageUri") or any(file[0] in ("docker_image", "dockerImage") for file in files):
-            raise NotEmulated("environments from an image")
-        contexts = [file for file in files if file[0] in ("docker_context", "dockerContext")]
-        if not contexts:
-            raise wrong(docker_context="is required")
-        _, filename, content = contexts[0]
-        made = self._store.create_environment_version(
-            request.match_info["id"], fields.get("description", ""), content, filename, fields.get("label")
-        )
+        async with multipart(request, self._store) as (fields, files):
+            if fields.get("dockerImageUri") or any(file.field in ("docker_image", "dockerImage") for file in files):
+                raise NotEmulated("environments from an image")
+            given = next((file for file in files if file.field in ("docker_context", "dockerContext")), None)
+            if given is None:
+                raise wrong(docker_context="is required")
+            description, label = fields.get("description", ""), fields.get("label")
+            made = self._store.create_environment_version(
+                request.match_info["id"], description, given.content, given.path, label
+            )
         self._runner.build_environment(made["id"])
         return answer(visible(made), 202)
 
@@ -329,8 +340,8 @@ class Routes:
 
     async def create_source_version(self, request: web.Request) -> web.Response:
         """POST …/versions/: JSON, or multipart with files."""
-        fields, files = await fields_and_files(request)
-        made = self._store.create_source_version(request.match_info["id"], fields, files)
+        async with fields_and_files(request, self._store) as (fields, files):
+            made = self._store.create_source_version(request.match_info["id"], fields, files)
         return answer(self._source_version(made), 201)
 
     async def list_source_versions(self, request: web.Request) -> web.Response:
@@ -346,8 +357,8 @@ class Routes:
     async def update_source_version(self, request: web.Request) -> web.Response:
         """PATCH …/versions/{version}/: JSON fields, or multipart with files and fields."""
         self._below("sourceVersion", request)
-        fields, files = await fields_and_files(request)
-        changed = self._store.update_source_version(request.match_info["version"], fields, files)
+        async with fields_and_files(request, self._store) as (fields, files):
+            changed = self._store.update_source_version(request.match_info["version"], fields, files)
         return answer(self._source_version(changed))
 
     async def delete_source_version(self, request: web.Request) -> web.Response:
@@ -701,39 +712,59 @@ async def _read(stream: aiohttp.StreamReader, length: int | None, most: int) -> 
     raise Invalid(f"The body is larger than {most // 2**20} MB.")
 
 
-async def multipart(request: web.Request) -> tuple[dict[str, str], list[tuple[str, str, bytes]]]:
-    """Read a multipart body: text fields, and files as (name, filename or filePath, content). Raises Invalid."""
+@dataclass(frozen=True)
+class Part:
+    """A file of a multipart body: the field it came in, its filename or filePath, its content."""
+
+    field: str
+    path: str
+    content: Draft
+
+
+@asynccontextmanager
+async def multipart(request: web.Request, store: Store) -> AsyncIterator[tuple[dict[str, str], list[Part]]]:
+    """Read a multipart body: text fields and files. What nobody has kept by the end is discarded. Raises Invalid."""
+    drafts: list[Draft] = []
+    try:
+        yield await _parts(request, store, drafts)
+    finally:
+        for draft in drafts:
+            draft.discard()
+
+
+async def _parts(request: web.Request, store: Store, drafts: list[Draft]) -> tuple[dict[str, str], list[Part]]:
+    too_large = f"The upload is larger than {LARGEST_UPLOAD // 2**20} MB."
     if not request.content_type.startswith("multipart/"):
         raise Invalid("The body is not multipart/form-data.")
     if (request.content_length or 0) > LARGEST_UPLOAD:
-        raise Invalid(f"The upload is larger than {LARGEST_UPLOAD // 2**20} MB.")
+        raise Invalid(too_large)
     fields: dict[str, str] = {}
     paths: list[tuple[int, str]] = []
-    files: list[tuple[str, str, bytes]] = []
+    files: list[Part] = []
     size = 0
     try:
         async for part in await request.multipart():
             if not isinstance(part, aiohttp.BodyPartReader):
                 raise Invalid("The multipart body is nested.")
-            content = bytearray()
+            drafts.append(draft := store.draft())
             while chunk := await part.read_chunk(UPLOAD_CHUNK):
-                content += chunk
+                draft.write(chunk)
                 size += len(chunk)
                 if size > LARGEST_UPLOAD:
-                    raise Invalid(f"The upload is larger than {LARGEST_UPLOAD // 2**20} MB.")
+                    raise Invalid(too_large)
             if part.filename is not None:
-                files.append((part.name or "", part.filename, bytes(content)))
+                files.append(Part(part.name or "", part.filename, draft))
             elif part.name == "filePath":
-                paths.append((len(files), content.decode()))
+                paths.append((len(files), draft.text()))
             else:
-                fields[part.name or ""] = content.decode()
+                fields[part.name or ""] = draft.text()
     except (ValueError, AssertionError, RuntimeError) as problem:
         raise Invalid(f"The multipart body cannot be read: {problem}") from None
     check({key: value for key, value in fields.items() if key != "resources"})
     return fields, _named(files, paths)
 
 
-def _named(files: list[tuple[str, str, bytes]], paths: list[tuple[int, str]]) -> list[tuple[str, str, bytes]]:
+def _named(files: list[Part], paths: list[tuple[int, str]]) -> list[Part]:
     """Give every file its filePath; `paths` come with the number of files before them.
 
     The n-th path belongs to the n-th file, whether it follows its file or all come first (contract 1.1). Where there
@@ -745,24 +776,28 @@ def _named(files: list[tuple[str, str, bytes]], paths: list[tuple[int, str]]) ->
         chosen = dict(enumerate(path for _, path in paths))
     else:
         chosen = {before - 1: path for before, path in paths}
-    return [(name, chosen.get(number, filename), content) for number, (name, filename, content) in enumerate(files)]
+    return [replace(file, path=chosen.get(number, file.path)) for number, file in enumerate(files)]
 
 
-async def fields_and_files(request: web.Request) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
+@asynccontextmanager
+async def fields_and_files(
+    request: web.Request, store: Store
+) -> AsyncIterator[tuple[dict[str, Any], list[tuple[str, Draft]]]]:
     """Read a version's fields and files, from JSON or multipart. Raises Invalid, also for paths that lead out."""
     if not request.content_type.startswith("multipart/"):
-        return await body(request), []
-    text, parts = await multipart(request)
-    fields: dict[str, Any] = {key: value for key, value in text.items() if key not in ("resources", "replicas")}
-    resources = parse_object(text.get("resources", "").encode())
-    if "replicas" in text:
-        resources["replicas"] = (
-            int(text["replicas"]) if text["replicas"].isascii() and text["replicas"].isdigit() else 0
-        )
-    check({"resources": resources})
-    if resources:
-        fields["resources"] = resources
-    files = [(path, content) for name, path, content in parts if name == "file"]
-    for path, _ in files:
-        check_path(path)
-    return fields, files
+        yield await body(request), []
+        return
+    async with multipart(request, store) as (text, parts):
+        fields: dict[str, Any] = {key: value for key, value in text.items() if key not in ("resources", "replicas")}
+        resources = parse_object(text.get("resources", "").encode())
+        if "replicas" in text:
+            resources["replicas"] = (
+                int(text["replicas"]) if text["replicas"].isascii() and text["replicas"].isdigit() else 0
+            )
+        check({"resources": resources})
+        if resources:
+            fields["resources"] = resources
+        files = [(part.path, part.content) for part in parts if part.field == "file"]
+        for path, _ in files:
+            check_path(path)
+        yield fields, files

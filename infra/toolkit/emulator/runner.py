@@ -23,7 +23,6 @@ from toolkit.emulator.store import Body, Store
 from toolkit.emulator.switches import Switches
 from toolkit.errors import ToolkitError, ToolMissing
 from toolkit.front import Target
-from toolkit.source import SourceFile
 
 if TYPE_CHECKING:
     import docker
@@ -285,7 +284,8 @@ class EngineRunner:
         client, _, _ = self._engine()
         version = self._store.get("environmentVersion", version_id)
         with tempfile.TemporaryDirectory(prefix="bun-to-datarobot-") as folder:
-            context.unpack(self._store.blob(version["_context"]).read_bytes(), Path(folder))
+            with self._store.blob(version["_context"]).open("rb") as archive:
+                context.unpack(archive, Path(folder))
             options = baseimage.options_from(self._environ, self._mirror)
             with self._building:
                 return image.build_environment(client, Path(folder), base=options, on_line=on_line)
@@ -371,6 +371,7 @@ class EngineRunner:
 
     def _app_image(self, version: Body, resources: Body, build_log: list[str]) -> AppImage:
         from toolkit import baseimage, image
+        from toolkit.source import SourceFile
 
         client, _, _ = self._engine()
         environment = self._environment_image(version["baseEnvironmentVersionId"], lambda _line: None)

@@ -7,9 +7,7 @@ ones, which is no promise of an emulator).
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import secrets
 import sqlite3
 import threading
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.emulator import migrations
+from toolkit.emulator.blobs import Draft, keep
 from toolkit.emulator.fields import (
     Conflict,
     Invalid,
@@ -119,7 +118,7 @@ class Store:
 
     def glance(self, kind: str, id: str) -> Body:  # noqa: A002
         """Give an object as `get` does, for looking only: it is shared until the next write. Raises NotFound."""
-        if (found := self._glances.get((kind, id))) is not None:
+        if not self._db.in_transaction and (found := self._glances.get((kind, id))) is not None:
             return found
         with self._lock:
             found = self.get(kind, id)
@@ -234,18 +233,13 @@ class Store:
         """Give the file that holds the content with this SHA-256."""
         return self.blobs / digest
 
-    def put_blob(self, content: bytes) -> str:
+    def draft(self) -> Draft:
+        """Begin a content that is still coming."""
+        return Draft(self.blobs)
+
+    def put_blob(self, content: bytes | Draft) -> str:
         """Keep a file's content; give its SHA-256."""
-        digest = hashlib.sha256(content).hexdigest()
-        target = self.blobs / digest
-        if not target.exists():
-            draft = self.blobs / f".{digest}.{secrets.token_hex(4)}"
-            with draft.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            draft.replace(target)
-        return digest
+        return keep(self.blobs, content)
 
     # --- Execution environments (platform-contract 1.2) ---------------------------------------------------------------
 
@@ -279,7 +273,7 @@ class Store:
             self.remove("environment", environment_id)
 
     def create_environment_version(
-        self, environment_id: str, description: str, context: bytes, filename: str, label: str | None = None
+        self, environment_id: str, description: str, context: bytes | Draft, filename: str, label: str | None = None
     ) -> Body:
         """Add a version; it is the environment's latest at once, whatever becomes of its build."""
         self.get("environment", environment_id)
@@ -291,7 +285,7 @@ class Store:
             "buildStatus": "submitted",
             "imageId": new_id(),
             "created": now(),
-            "dockerContextSize": len(context),
+            "dockerContextSize": context.size if isinstance(context, Draft) else len(context),
             "dockerImageSize": None,
             "sourceDockerImageUri": None,
             "_context": self.put_blob(context),
@@ -375,7 +369,7 @@ class Store:
         return None if row is None else str(row[0])
 
     def create_source_version(
-        self, source_id: str, fields: Mapping[str, Any], files: Iterable[tuple[str, bytes]] = ()
+        self, source_id: str, fields: Mapping[str, Any], files: Iterable[tuple[str, bytes | Draft]] = ()
     ) -> Body:
         """Add a version to a source: from `baseVersion` with its files, environment and key scope, or an empty one."""
         self.get("source", source_id)
@@ -407,7 +401,7 @@ class Store:
             return self.add("sourceVersion", body, parent=source_id)
 
     def update_source_version(
-        self, version_id: str, fields: Mapping[str, Any], files: Iterable[tuple[str, bytes]] = ()
+        self, version_id: str, fields: Mapping[str, Any], files: Iterable[tuple[str, bytes | Draft]] = ()
     ) -> Body:
         """Change a version: environment, resources, files to delete, parameters; then add or replace `files`."""
         stored = [(path, self.put_blob(content)) for path, content in files]
@@ -482,7 +476,7 @@ class Store:
                 "updatedAt": now(),
                 "expiresAt": None,
                 "_resources": wanted_resources(fields.get("resources") or {}) or None,
-                "_restrictedToken": secrets.token_urlsafe(48),
+                "_restrictedToken": f"{application_id}.{secrets.token_urlsafe(36)}",
                 "_history": [{"sourceVersionId": version["id"], "createdAt": now()}],
                 "_serving": None,
                 "_logs": [],
