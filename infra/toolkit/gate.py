@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 import time
 from collections.abc import Sequence
@@ -15,10 +16,11 @@ import docker
 from toolkit import accepted, baseimage, image, smoke
 from toolkit import engine as engines
 from toolkit.bench import Bench
-from toolkit.errors import SmokeFailed
+from toolkit.browser import VARIABLES, find_chromium
+from toolkit.errors import SmokeFailed, ToolMissing
 from toolkit.image import AppImage, HookFailed
 from toolkit.report import Check, SmokeReport
-from toolkit.settings import Settings
+from toolkit.settings import BrowserChoice, Settings
 from toolkit.staging import Release
 
 SMOKE_VALID = 24 * 3600.0
@@ -60,7 +62,7 @@ def prove(
 
     Raises SmokeFailed when a check fails; the report is written in every case.
     """
-    chosen = options or smoke_options(settings)
+    chosen = options or smoke_options(settings, bench)
     accept = accepted.read(settings.app)
     path = settings.toolkit_dir / "smoke" / f"{_proof_key(release, chosen)}.json"
     if reuse and not fresh and (found := _valid_report(path, accept)):
@@ -115,14 +117,27 @@ def require_pass(report: SmokeReport) -> None:
         )
 
 
-def smoke_options(settings: Settings) -> smoke.SmokeOptions:
-    """Give the options of the smoke test as the stack configures the app: on the root path."""
+def find_browser(choice: BrowserChoice, bench: Bench) -> Path | None:
+    """Find the browser that is wanted; None when none looks. Raises ToolMissing when one has to and there is none."""
+    if choice == "off":
+        return None
+    found = find_chromium(bench.environ) if importlib.util.find_spec("playwright") else None
+    if found is None and choice == "on":
+        named = next((f"{name}={bench.environ[name]}" for name in VARIABLES if bench.environ.get(name)), "")
+        problem = f"{named} is no browser." if named else "there is no Chromium."
+        raise ToolMissing(f"A browser is wanted: {problem}", hint="Install one, or name it: CHROMIUM=/path/to/it")
+    return found
+
+
+def smoke_options(settings: Settings, bench: Bench) -> smoke.SmokeOptions:
+    """Give the options of the smoke test as the stack configures the app: on the root path. Raises as find_browser."""
     return smoke.SmokeOptions(
         mode="strip",
         bundle=settings.bundle,
         health_path=settings.health_path,
         full_token=settings.token,
         endpoint=settings.runtime_endpoint or "",
+        browser=find_browser(settings.browser, bench),
     )
 
 
@@ -131,7 +146,14 @@ def _proof_key(release: Release, options: smoke.SmokeOptions) -> str:
     whole = hashlib.sha256(release.digest.encode())
     whole.update(
         json.dumps(
-            [options.mode, options.bundle.id, options.health_path, options.endpoint, sorted(options.only)]
+            [
+                options.mode,
+                options.bundle.id,
+                options.health_path,
+                options.endpoint,
+                options.browser is not None,
+                sorted(options.only),
+            ]
         ).encode()
     )
     here = Path(__file__).parent

@@ -60,6 +60,7 @@ ALWAYS_THERE = {"DATAROBOT_API_TOKEN", "DATAROBOT_ENDPOINT"}
 SHORTEST_SECRET = 8
 KEY_SCOPES = ("viewer", "user", "admin")
 
+BrowserChoice = Literal["auto", "on", "off"]
 RuntimeEnvMode = Literal["generated", "verbatim"]
 ProviderChoice = Literal["auto", "real", "stand-in"]
 T = TypeVar("T")
@@ -123,6 +124,7 @@ KEYS = (
     Key("APP_AUTO_STOP", "true", "Whether the platform may pause the app while nobody visits it: true or false."),
     Key("APP_KEY_SCOPE", "", "Lets the app act for its visitors with keys of this scope: viewer, user or admin."),
     Key("APP_USE_CASES", "", "Ids of the use cases that the app is listed in, separated by commas."),
+    Key("SMOKE_BROWSER", "auto", "Whether a browser uses the app in smoke tests: auto (when there is one), on, off."),
     Key("BUN_IMAGE", "", "Image to use for oven/bun where its registry cannot be reached (a mirror)."),
     Key("PULUMI_STACK", "", "Stack that is used when --stack is not given."),
     Key(
@@ -161,6 +163,7 @@ class Settings:
     use_cases: tuple[str, ...]
     app_env: Mapping[str, str] = field(repr=False)
     runtime_env: RuntimeEnvMode
+    browser: BrowserChoice
     bun_image: str
     backend_url: str = field(repr=False)
     access_token: Secret | None
@@ -254,6 +257,7 @@ def load(
         use_cases=parse("APP_USE_CASES", _ids, ()),
         app_env=app_env,
         runtime_env=cast(RuntimeEnvMode, parse("RUNTIME_ENV", _one_of("generated", "verbatim"), "generated")),
+        browser=cast(BrowserChoice, parse("SMOKE_BROWSER", _one_of("auto", "on", "off"), "auto")),
         bun_image=get("BUN_IMAGE"),
         backend_url=get("PULUMI_BACKEND_URL"),
         access_token=_secret(get("PULUMI_ACCESS_TOKEN")),

@@ -104,7 +104,7 @@ class Checkout:
             for key, value in os.environ.items()
             if not key.startswith(("DATAROBOT_", "PULUMI_", "APP_")) and key not in ("RUNTIME_ENV", "ENVIRONMENT_DIR")
         }
-        return {**kept, **self.env, **env}
+        return {**kept, "SMOKE_BROWSER": "off", **self.env, **env}
 
     def deploy(self, **env: str) -> dict[str, Any]:
         """Deploy to the local platform; give the result line."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -19,12 +18,10 @@ from invoke.exceptions import Exit
 from toolkit import engine as engines
 from toolkit import gate, staging, statefiles
 from toolkit import smoke as smoking
-from toolkit.bench import Bench
-from toolkit.browser import VARIABLES, find_chromium
 from toolkit.checks import catalog
 from toolkit.commands.frame import command, load_settings, make_bench, quiet
 from toolkit.console import Console
-from toolkit.errors import ConfigurationError, SmokeFailed, ToolkitError, ToolMissing
+from toolkit.errors import ConfigurationError, SmokeFailed, ToolkitError
 from toolkit.report import SmokeReport, write_whole
 from toolkit.settings import Secret, Settings
 
@@ -88,17 +85,18 @@ def smoke(
 ) -> None:
     """Smoke any app, once or at every change. Ends with exit code 4 when a check failed."""
     families = frozenset(filter(None, re.split(r"[,\s]+", only)))
-    chosen = [("--mode", mode, ("strip", "keep")), ("--browser", browser, ("auto", "on", "off"))]
+    chosen = [("--mode", mode, ("strip", "keep")), ("--browser", browser or "auto", ("auto", "on", "off"))]
     chosen += [("--only", family, catalog.FAMILIES) for family in sorted(families)]
     for option, value, known in chosen:
         if value not in known:
             raise ConfigurationError(f"{option} {value} is not understood.", hint=f"{option} {'|'.join(known)}")
     console = Console(as_json=json_to == "-")
     bench = make_bench(root, quiet(console) if json_to == "-" else console)
-    chromium = _chromium(browser, bench)
 
     def once() -> SmokeReport:
-        settings = load_settings(root, stack, needs_platform=False, overrides=overrides, env_file=env_file)
+        told = {**overrides, "SMOKE_BROWSER": browser}
+        settings = load_settings(root, stack, needs_platform=False, overrides=told, env_file=env_file)
+        chromium = gate.find_browser(settings.browser, bench)
         options = smoking.SmokeOptions(
             mode="keep" if mode == "keep" else "strip",
             bundle=settings.bundle,
@@ -112,7 +110,7 @@ def smoke(
         with staging.workroom(settings) as room:
             release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
             report = gate.prove(settings, release, bench, options=options, fresh=fresh, reuse=False)
-        if chromium is None and browser == "auto" and (not families or "browser" in families):
+        if chromium is None and settings.browser == "auto" and (not families or "browser" in families):
             report = replace(report, notes=(*report.notes, NO_CHROMIUM))
         _write_reports(settings, report, json_to="" if json_to == "-" else json_to, junit=junit, html=html)
         if json_to == "-":
@@ -177,18 +175,6 @@ def prove(
         console.line(f"{len(found.proofs)} mutations: {said}. Of those that apply, smoke noticed {found.rate:.0%}.")
     if found.count("survived"):
         raise Exit(code=SmokeFailed.exit_code)
-
-
-def _chromium(browser: str, bench: Bench) -> Path | None:
-    """Find the browser that is wanted. Raises ToolMissing when there has to be one and is none."""
-    if browser == "off":
-        return None
-    found = find_chromium(bench.environ) if importlib.util.find_spec("playwright") else None
-    if found is None and browser == "on":
-        named = next((f"{name}={bench.environ[name]}" for name in VARIABLES if bench.environ.get(name)), "")
-        problem = f"{named} is no browser." if named else "there is no Chromium."
-        raise ToolMissing(f"--browser on: {problem}", hint="Install one, or name it: CHROMIUM=/path/to/it")
-    return found
 
 
 def _hold(console: Console, url: str) -> None:
