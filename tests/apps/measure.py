@@ -1,18 +1,21 @@
-"""Measure the smoke test on the corpus: `python -m tests.apps.measure [WORD ...]` (words of apps' names).
+"""Measure the smoke test on the corpus: `python -m tests.apps.measure [--rounds N] [WORD ...]` (words of apps' names).
 
 Without words it writes the table of docs/smoke-corpus.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import docker
@@ -43,6 +46,11 @@ class Measured:
     verdict: str
     first: Check | None
     seconds: float
+
+    @property
+    def answer(self) -> tuple[str, str]:
+        """What has to be the same in every round: the verdict and the check of the first line."""
+        return self.verdict, self.first.id if self.first else ""
 
     @property
     def expected(self) -> str:
@@ -127,9 +135,19 @@ def measure(
         engine.close()
 
 
-def table(measured: Iterable[Measured], seconds: float) -> str:
+def worst(rounds: Sequence[Sequence[Measured]]) -> tuple[Measured, ...]:
+    """Give for each app what was worst in any round."""
+    return tuple(max(of_one, key=lambda row: OUTCOMES.index(row.outcome)) for of_one in zip(*rounds, strict=True))
+
+
+def unsteady(rounds: Sequence[Sequence[Measured]]) -> list[str]:
+    """Give the names of the apps that were not told the same in every round."""
+    return [of_one[0].app.name for of_one in zip(*rounds, strict=True) if len({row.answer for row in of_one}) > 1]
+
+
+def table(rounds: Sequence[Sequence[Measured]], seconds: float) -> str:
     """Give the page of results."""
-    rows = tuple(measured)
+    rows, changed = worst(rounds), unsteady(rounds)
     kinds = {word: sum(row.expected == word for row in rows) for word in ("pass", "warn", "fail")}
     counts = {word: sum(row.outcome == word for row in rows) for word in OUTCOMES}
     lines = [
@@ -139,7 +157,10 @@ def table(measured: Iterable[Measured], seconds: float) -> str:
         "Those whose name begins with `b_` are used in Chromium, all others are asked without a browser.",
         "",
         f"{len(rows)} apps: {kinds['pass']} sound, {kinds['warn']} doubtful, {kinds['fail']} broken; "
-        f"measured in {seconds:.0f} s, two at once.",
+        f"measured {len(rounds)} times, in {seconds / len(rounds):.0f} s each time, two at once, on "
+        f"{datetime.now(UTC):%Y-%m-%d} ({os.cpu_count()} cores, {platform.system()}).",
+        f"Told differently from one round to the next: {', '.join(changed) or 'none'}.",
+        "Below stands the worst that was said of each app.",
         "The checks were made with these apps at hand: how well they do on others is another question.",
         "",
         *(f"- {word}: {count}" for word, count in counts.items()),
@@ -155,8 +176,13 @@ def table(measured: Iterable[Measured], seconds: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Measure, show what is no hit, and write the table when everything was measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("words", nargs="*")
+    options = parser.parse_args(arguments)
+    words = options.words
     apps = [app for app in CORPUS if not words or any(word in app.name for word in words)]
 
     def show(row: Measured) -> None:
@@ -164,10 +190,10 @@ def main(words: list[str]) -> int:
         print(f"{row.outcome:12} {row.app.name:32} {row.verdict} {row.seconds:.1f}s {first[:170]}", flush=True)
 
     began = time.monotonic()
-    rows = measure(apps, show)
+    rounds = [measure(apps, show) for _ in range(options.rounds)]
     if not words:
-        TABLE.write_text(table(rows, time.monotonic() - began), encoding="utf-8")
-    return int(any(row.outcome != "hit" for row in rows))
+        TABLE.write_text(table(rounds, time.monotonic() - began), encoding="utf-8")
+    return int(bool(unsteady(rounds)) or any(row.outcome != "hit" for rows in rounds for row in rows))
 
 
 if __name__ == "__main__":
