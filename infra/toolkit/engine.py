@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import docker
+from docker.errors import APIError, DockerException
 from docker.tls import TLSConfig
+from requests.exceptions import RequestException
 
 from toolkit.errors import ToolMissing
 
@@ -30,6 +32,18 @@ START_HINT = (
     "Start the engine, or let ./bootstrap do it (Debian and Ubuntu, as root or with sudo): ./bootstrap invoke doctor. "
     "Another engine is chosen with DOCKER_HOST."
 )
+
+# What docker-py raises: the engine's own answers, and what its HTTP library says of the connection.
+FAILURES = (DockerException, RequestException)
+
+
+def failure(error: Exception) -> ToolMissing:
+    """Put what an engine said, or that it went away, into an error for people."""
+    if isinstance(error, APIError):
+        said = str(error.explanation or error).strip()
+        hint = "Its own log says more; ./bootstrap keeps that of an engine it started in .toolkit/engine/dockerd.log."
+        return ToolMissing(f"The container engine refused a request: {said}", hint=hint)
+    return ToolMissing(f"The container engine does not answer any more: {error}", hint=START_HINT)
 
 
 @dataclass(frozen=True)

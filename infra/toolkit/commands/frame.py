@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 
 from invoke.exceptions import Exit
 
+from toolkit import engine as engines
 from toolkit import settings as configuration
 from toolkit import stackconfig, tools
 from toolkit.bench import Bench
@@ -37,6 +38,8 @@ def command(function: Callable[Concatenate[Path, P], None]) -> Callable[Concaten
             except KeyboardInterrupt:
                 hint = "Run the same command again: it goes on from what is there."
                 raise Cancelled("Cancelled.", hint=hint) from None
+            except engines.FAILURES as error:
+                raise engines.failure(error) from error
             except OSError as error:
                 raise _file_problem(error) from error
         except ToolkitError as error:
