@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,30 @@ def expected(titles: Mapping[str, str], words: Mapping[str, str]) -> bool:
     return set(titles) == set(words) and all(words[check] in titles[check] for check in words)
 
 
+@contextmanager
+def two_at_once(
+    ground: Ground, apps: Iterable[BunApp], folder: Path, **changed: Any
+) -> Iterator[dict[str, Future[SmokeReport]]]:
+    """Smoke apps, two at once, which must not disturb each other; `changed` are options of all of them."""
+
+    def smoked(app: BunApp) -> SmokeReport:
+        built, staged, options = ground.prepare(app, folder / app.name)
+        return smoke.run(ground.engine, built, staged, replace(options, **changed), host=ground.host)
+
+    with ThreadPoolExecutor(2, "smoke") as pool:
+        yield {app.name: pool.submit(smoked, app) for app in apps}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def reports(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[SmokeReport]]]:
+    with two_at_once(ground, bun_apps.ALL, tmp_path_factory.mktemp("apps")) as reports:
+        yield reports
+
+
 @pytest.mark.parametrize("app", bun_apps.ALL, ids=lambda app: app.name)
-def test_the_corpus_gets_the_verdicts_it_deserves(app: BunApp, ground: Ground, tmp_path: Path) -> None:
-    report = ground.smoke(app, tmp_path)
+def test_the_corpus_gets_the_verdicts_it_deserves(app: BunApp, reports: dict[str, Future[SmokeReport]]) -> None:
+    report = reports[app.name].result()
     assert expected(told(report, "fail"), app.fails), (told(report, "fail"), told(report, "warn"))
     assert expected(told(report, "warn"), app.warns), told(report, "warn")
     assert report.verdict == ("fail" if app.fails else "warn" if app.warns else "pass")
@@ -106,6 +128,11 @@ def test_the_corpus_gets_the_verdicts_it_deserves(app: BunApp, ground: Ground, t
     shown = repr(report)
     assert bun_apps.FULL_TOKEN[:8] not in shown
     assert all(check.hint for check in report.checks if check.status == "fail")
+
+
+def test_nothing_is_left_of_them(ground: Ground, reports: dict[str, Future[SmokeReport]]) -> None:
+    for report in reports.values():
+        report.result()
     assert not ground.containers()
 
 

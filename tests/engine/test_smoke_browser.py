@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Future
 
 import pytest
 
 from tests.apps import browser_apps, whole_apps
 from tests.apps.bun_apps import BunApp
-from tests.engine.test_smoke import Ground, expected, ground, told
-from toolkit import smoke
+from tests.engine.test_smoke import Ground, expected, ground, told, two_at_once
 from toolkit.browser import find_chromium
 from toolkit.report import SmokeReport
 
@@ -27,17 +25,10 @@ APPS = (*browser_apps.ALL, *whole_apps.SEEN)
 
 @pytest.fixture(scope="module")
 def reports(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[SmokeReport]]]:
-    """What smoke says of each app: two are smoked at once, which must not disturb each other."""
     chromium = find_chromium(os.environ)
     assert chromium is not None
-
-    def used(app: BunApp) -> SmokeReport:
-        built, staged, options = ground.prepare(app, tmp_path_factory.mktemp(app.name))
-        return smoke.run(ground.engine, built, staged, replace(options, browser=chromium), host=ground.host)
-
-    with ThreadPoolExecutor(2, "used") as pool:
-        yield {app.name: pool.submit(used, app) for app in APPS}
-        pool.shutdown(cancel_futures=True)
+    with two_at_once(ground, APPS, tmp_path_factory.mktemp("apps"), browser=chromium) as reports:
+        yield reports
 
 
 @pytest.mark.parametrize("app", APPS, ids=lambda app: app.name)
