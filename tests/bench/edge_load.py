@@ -134,7 +134,22 @@ def resident(pid: int, what: str = "VmRSS") -> float:
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(what))
 
 
-def measure(platform: Any, application: str, rounds: int = 3, seconds: float = 3.0) -> dict[str, float]:
+@dataclass(frozen=True)
+class Figures:
+    """What was measured, as medians of paired rounds."""
+
+    direct_per_second: float
+    edge_per_second: float
+    times_slower: float
+    direct_ms: float
+    edge_ms: float
+    added_ms: float
+    memory_most: float
+    upload_seconds: float
+    download_seconds: float
+
+
+def measure(platform: Any, application: str, rounds: int = 3, seconds: float = 3.0) -> Figures:
     """Measure in turn, A B A B; give medians."""
     (container,) = platform.containers(application)
     container.reload()
@@ -145,17 +160,25 @@ def measure(platform: Any, application: str, rounds: int = 3, seconds: float = 3
     load(direct, 1), load(edge, 1)
     many = [(load(direct, seconds)[0], load(edge, seconds)[0]) for _ in range(rounds)]
     one = [(load(direct, seconds / 2, 1)[1], load(edge, seconds / 2, 1)[1]) for _ in range(rounds)]
-    before = resident(platform.info.pid)
     up, down = large(edge)
-    return {
-        "direct_per_second": statistics.median(a for a, _ in many),
-        "edge_per_second": statistics.median(b for _, b in many),
-        "share": statistics.median(b / a for a, b in many),
-        "direct_ms": statistics.median(a for a, _ in one),
-        "edge_ms": statistics.median(b for _, b in one),
-        "added_ms": statistics.median(b - a for a, b in one),
-        "memory_before": before,
-        "memory_most": resident(platform.info.pid, "VmHWM"),
-        "upload_seconds": up,
-        "download_seconds": down,
-    }
+    return Figures(
+        direct_per_second=statistics.median(a for a, _ in many),
+        edge_per_second=statistics.median(b for _, b in many),
+        times_slower=statistics.median(a / b for a, b in many),
+        direct_ms=statistics.median(a for a, _ in one),
+        edge_ms=statistics.median(b for _, b in one),
+        added_ms=statistics.median(b - a for a, b in one),
+        memory_most=resident(platform.info.pid, "VmHWM"),
+        upload_seconds=up,
+        download_seconds=down,
+    )
+
+
+def application(platform: Any) -> str:
+    """Deploy the app that is measured; give its id."""
+    environment = platform.environment()
+    assert platform.built(*environment)["buildStatus"] == "success"
+    files = {"index.ts": SERVER, "start-app.sh": "#!/bin/sh\nexec bun index.ts\n"}
+    made = platform.application(platform.version(platform.source("measured"), environment[1], files))
+    assert platform.settled(made)["status"] == "running"
+    return str(made)

@@ -24,11 +24,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
 
-from tests.bench import staging  # noqa: E402
+from tests.bench import emulator, staging  # noqa: E402
 from tests.stack.checkout import Checkout  # noqa: E402
 from toolkit import engine as engines  # noqa: E402
 from toolkit import tools  # noqa: E402
-from toolkit.emulator import control  # noqa: E402
 
 BARE_SMOKE = Path(__file__).parent / "bare_smoke.py"
 BARE_UP = Path(__file__).parent / "bare_up.py"
@@ -209,29 +208,13 @@ def crawls(rounds: int, folder: Path) -> list[Row]:
     return rows
 
 
-def emulator(rounds: int, folder: Path) -> list[Row]:
-    times, memory = [], []
-    for number in range(rounds):
-        data = folder / f"emulator-{number}"
-        started = time.monotonic()
-        info = control.start(data, 0, engine_address="unix:///nowhere.sock", environ=os.environ)
-        times.append(time.monotonic() - started)
-        status = Path(f"/proc/{info.pid}/status").read_text()
-        memory.append(next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")))
-        control.stop(data)
-    ready, resident = statistics.median(times), statistics.median(memory)
-    return [
-        Row("emulator ready after its start", ready, 0, "s", ready, 1.0),
-        Row("emulator resident memory", resident, 0, "MB", resident, 120),
-    ]
-
-
 def table(rows: list[Row]) -> str:
     lines = ["| what | ours | bare | result | limit | holds |", "|---|---|---|---|---|---|"]
     for row in rows:
-        bare = f"{row.bare:.2f} s" if row.unit == "ratio" else "-"
-        ours = f"{row.ours:.2f} s" if row.unit != "MB" else f"{row.ours:.0f} MB"
-        result = f"{row.value:.2f}" + ("" if row.unit == "ratio" else f" {row.unit}")
+        unit = row.unit.removeprefix("ratio of ") if row.unit != "ratio" else "s"
+        bare = f"{row.bare:.2f} {unit}" if row.bare else "-"
+        ours = f"{row.ours:.2f} {unit}" if unit != "MB" else f"{row.ours:.0f} MB"
+        result = f"{row.value:.2f}" + ("" if row.unit.startswith("ratio") else f" {unit}")
         lines.append(f"| {row.name} | {ours} | {bare} | {result} | {row.limit:g} | {'yes' if row.holds else 'NO'} |")
     return "\n".join(lines)
 
@@ -257,7 +240,7 @@ def main() -> int:
             *staging_rows(options.rounds, folder),
             *crawls(options.rounds, folder),
             deploy(options.rounds, checkout, deploy_python),
-            *emulator(3, folder),
+            *emulator.measures(options.rounds, folder),
         ]
     finally:
         checkout.invoke("destroy", "--stack", "local", "--yes")
