@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "infra"))
 STACK = {"stack": "Stack: local (an emulator, no account needed), dev, staging, prod or any other name."}
 JSON = {"json": "Print JSON for programs on standard output; words for people go to standard error."}
 YES = {"yes": "Do not ask."}
+CONFIRM = {"confirm": "Name of the stack: says yes beforehand, also where the stack is protected."}
 
 
 def _commands(name: str) -> Any:
@@ -46,7 +47,7 @@ def build(_c: Context, stack: str = "", fresh: bool = False) -> None:
         "app": "Folder of the app (default: APP_DIR).",
         "environment": "Folder of the environment's Dockerfile (default: ENVIRONMENT_DIR).",
         "env_file": "File with settings instead of .env.",
-        "runtime_env": "generated or verbatim: where the app's .env comes from.",
+        "runtime_env": "generated, verbatim or credential: how the app gets its token.",
         "mode": "strip (root path, the default) or keep (below /apps/<id>).",
         "browser": "auto (when there is a Chromium), on or off (default: SMOKE_BROWSER).",
         "only": "Ask one family only, or several: source,front.",
@@ -99,23 +100,41 @@ def preview(_c: Context, stack: str = "", json: bool = False, exit_code: bool = 
 @task(
     help=STACK
     | YES
+    | CONFIRM
     | JSON
     | {
         "fresh": "Build and smoke again even when nothing changed.",
         "no-rollback": "Keep a release whose proof fails; otherwise the one from before serves again.",
+        "skip-smoke": "Deploy without proving the app first; asks, and is told in the history.",
     }
 )
 def deploy(
-    _c: Context, stack: str = "", yes: bool = False, json: bool = False, fresh: bool = False, no_rollback: bool = False
+    _c: Context,
+    stack: str = "",
+    yes: bool = False,
+    confirm: str = "",
+    json: bool = False,
+    fresh: bool = False,
+    no_rollback: bool = False,
+    skip_smoke: bool = False,
 ) -> None:
     """Smoke the app, deploy it, and prove that this very release is serving."""
-    _commands("deploying").deploy(ROOT, stack, yes=yes, as_json=json, fresh=fresh, roll_back=not no_rollback)
+    asked = {"yes": yes, "confirm": confirm, "as_json": json}
+    _commands("deploying").deploy(ROOT, stack, fresh=fresh, roll_back=not no_rollback, skip_smoke=skip_smoke, **asked)
 
 
-@task(help=STACK | YES | JSON | {"to": "The release, as history shows it (default: the last proved one before this)."})
-def rollback(_c: Context, stack: str = "", to: str = "", yes: bool = False, json: bool = False) -> None:
+@task(
+    help=STACK
+    | YES
+    | CONFIRM
+    | JSON
+    | {"to": "The release, as history shows it (default: the last proved one before this)."}
+)
+def rollback(
+    _c: Context, stack: str = "", to: str = "", yes: bool = False, confirm: str = "", json: bool = False
+) -> None:
     """Let a release that was proved before serve again."""
-    _commands("deploying").rollback(ROOT, stack, to=to, yes=yes, as_json=json)
+    _commands("deploying").rollback(ROOT, stack, to=to, yes=yes, confirm=confirm, as_json=json)
 
 
 @task(help=STACK | JSON | {"most": "How many entries."})
@@ -124,10 +143,10 @@ def history(_c: Context, stack: str = "", most: int = 20, json: bool = False) ->
     _commands("looking").history(ROOT, stack, most=most, as_json=json)
 
 
-@task(help=STACK | YES | JSON)
-def refresh(_c: Context, stack: str = "", yes: bool = False, json: bool = False) -> None:
+@task(help=STACK | YES | CONFIRM | JSON)
+def refresh(_c: Context, stack: str = "", yes: bool = False, confirm: str = "", json: bool = False) -> None:
     """Show what differs between platform and state, and take it over."""
-    _commands("deploying").refresh(ROOT, stack, yes=yes, as_json=json)
+    _commands("deploying").refresh(ROOT, stack, yes=yes, confirm=confirm, as_json=json)
 
 
 @task(help=STACK | YES)
@@ -154,10 +173,10 @@ def logs(_c: Context, stack: str = "", build: bool = False) -> None:
     _commands("looking").logs(ROOT, stack, build=build)
 
 
-@task(help=STACK | YES | JSON)
-def destroy(_c: Context, stack: str = "", yes: bool = False, json: bool = False) -> None:
+@task(help=STACK | YES | CONFIRM | JSON)
+def destroy(_c: Context, stack: str = "", yes: bool = False, confirm: str = "", json: bool = False) -> None:
     """Remove everything that a stack has on the platform."""
-    _commands("deploying").destroy(ROOT, stack, yes=yes, as_json=json)
+    _commands("deploying").destroy(ROOT, stack, yes=yes, confirm=confirm, as_json=json)
 
 
 @task(help={"everything": "Also the local platform with its data, and tools built for all checkouts."} | YES)

@@ -155,7 +155,7 @@ def _declared(request: dict[str, Any], mark: str) -> Callable[[], None]:
     from toolkit.program import declare
 
     inputs = dataclasses.replace(stackconfig.from_json(request["inputs"]), mark=mark)
-    return lambda: declare(inputs)
+    return lambda: declare(inputs, request.get("token") or "")
 
 
 def _new_mark() -> str:

@@ -198,6 +198,20 @@ class Console:
             return False
         return answer.strip().lower() in {"y", "yes"}
 
+    def ask_name(self, question: str, name: str) -> bool:
+        """Ask for the name of a protected stack: whoever types it has read it. Without a terminal that is an error."""
+        if not self.interactive:
+            raise ConfigurationError(
+                f"{question} The stack {name} is protected, and there is no terminal to type its name on.",
+                hint=f"Say so beforehand with --confirm {name} (--yes is not enough here).",
+            )
+        try:
+            answer = self._rich.input(self._text(self._rich, f"{question} Type the name of the stack to go on: "))
+        except EOFError:
+            self._print()
+            return False
+        return answer.strip() == name
+
     def _json(self, data: Mapping[str, Any], indent: int | None = None) -> None:
         print(json.dumps({"version": JSON_VERSION, **data}, indent=indent, default=str), flush=True)  # noqa: T201
 

@@ -107,12 +107,13 @@ def deploy(
     confirm: Callable[[Mapping[str, int]], bool],
     fresh: bool = False,
     roll_back: bool = True,
+    skip_smoke: bool = False,
 ) -> Deployed:
     """Deploy the app to the stack of these settings.
 
-    When the proof fails and `roll_back` holds, the release that was proved before serves again. Raises SmokeFailed,
-    Cancelled (nothing was changed), DeploymentFailed with the platform's own reason, VerificationFailed, or what the
-    steps raise.
+    With `skip_smoke` the release need not be proved: the history says so, and no rollback leads to it. When the proof
+    fails and `roll_back` holds, the release that was proved before serves again. Raises SmokeFailed, Cancelled (nothing
+    was changed), DeploymentFailed with the platform's own reason, VerificationFailed, or what the steps raise.
     """
     started = time.monotonic()
     with statefiles.locked(settings):
@@ -120,20 +121,23 @@ def deploy(
         platform_version = preflight.check_access(settings, bench)
         release = staging.stage(settings, bench)
         with _beside(bench, lambda: driver(settings, _told_as(bench, "pulumi"))) as prepared:
-            report = gate.prove(settings, release, bench, fresh=fresh)
+            proof = gate.skip(settings, release, bench) if skip_smoke else None
+            report = proof or gate.prove(settings, release, bench, fresh=fresh)
             gate.require_pass(report)
             with bench.phase("pulumi") as say:
                 drive = prepared()
                 stand_in = " (stand-in)" if drive.plugin.stand_in else ""
                 say(f"{drive.pulumi.version} ({drive.pulumi.origin}), provider {drive.plugin.version}{stand_in}")
-        outputs, changes = _converge(settings, drive, release, bench, confirm)
+        note = "" if report.checks else "smoke skipped"
+        outputs, changes = _converge(settings, drive, release, bench, confirm, note=note)
         try:
             verified = _verify(settings, outputs, report.served, bench)
         except VerificationFailed as error:
             if not roll_back:
                 raise
             raise _rolled_back(settings, drive, release, bench, error) from error
-        _keep(settings, release, report.served)
+        if report.served:
+            _keep(settings, release, report.served)
     bench.on_event({"event": "platform", "platform_version": platform_version})
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
 
@@ -242,10 +246,12 @@ def _converge(
     release: Release,
     bench: Bench,
     confirm: Callable[[Mapping[str, int]], bool],
+    *,
+    note: str = "",
 ) -> tuple[StackOutputs, Mapping[str, int]]:
     """Carry out the release; what somebody else has changed on the platform meanwhile is read anew and put right."""
     wanted = staging.inputs(settings, release)
-    message = _message(settings, release)
+    message = _message(settings, release, note)
     bench = _planning(bench, staging.shipment(settings, release))
     outputs, changes = _up(settings, drive, wanted, bench, confirm, message)
     if _runs_another_version(settings, outputs):
@@ -254,10 +260,10 @@ def _converge(
     return outputs, changes
 
 
-def _message(settings: Settings, release: Release) -> str:
+def _message(settings: Settings, release: Release, note: str = "") -> str:
     """What the history says of a deployment: release, commit, and who."""
     commit = _commit(settings.root)
-    parts = [f"release {release.digest[:12]}", f"commit {commit}" if commit else "", f"by {_person()}"]
+    parts = [f"release {release.digest[:12]}", f"commit {commit}" if commit else "", note, f"by {_person()}"]
     return ", ".join(filter(None, parts))
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import docker
 
-from toolkit import accepted, baseimage, image, smoke
+from toolkit import accepted, baseimage, image, runtime_env, smoke
 from toolkit import engine as engines
 from toolkit.bench import Bench
 from toolkit.browser import VARIABLES, find_chromium
-from toolkit.errors import SmokeFailed, ToolMissing
+from toolkit.errors import ConfigurationError, SmokeFailed, ToolMissing
 from toolkit.image import AppImage, HookFailed
 from toolkit.report import Check, SmokeReport
 from toolkit.settings import BrowserChoice, Settings
@@ -101,6 +101,25 @@ def prove(
     return report
 
 
+def skip(settings: Settings, release: Release, bench: Bench) -> SmokeReport:
+    """Give the proof that there is of this release, or an empty report: somebody wants it deployed unproved.
+
+    Raises ConfigurationError on a protected stack.
+    """
+    if settings.protected:
+        raise ConfigurationError(
+            f"The stack {settings.stack} is protected: nothing is deployed there that was not proved.",
+            hint="Leave --skip-smoke out.",
+        )
+    with bench.phase("smoke") as say:
+        path = settings.toolkit_dir / "smoke" / f"{_proof_key(release, smoke_options(settings, bench))}.json"
+        if found := _valid_report(path, accepted.read(settings.app)):
+            say(f"passed before: {len(found.checks)} checks on this release")
+            return found
+        say("SKIPPED: nobody has proved this release")
+    return SmokeReport({"digest": release.digest}, 0.0, ())
+
+
 def _fails(checks: tuple[Check, ...], accept: Sequence[accepted.Acceptance]) -> bool:
     return accepted.apply(SmokeReport({}, 0.0, checks), accept).verdict == "fail"
 
@@ -138,6 +157,7 @@ def smoke_options(settings: Settings, bench: Bench) -> smoke.SmokeOptions:
         full_token=settings.token,
         endpoint=settings.runtime_endpoint or "",
         browser=find_browser(settings.browser, bench),
+        env=runtime_env.parameters(settings, settings.token),
     )
 
 

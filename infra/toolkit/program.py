@@ -25,8 +25,12 @@ class Mark(pulumi.ComponentResource):
         super().__init__(stackconfig.MARK_TYPE, mark)
 
 
-def declare(inputs: StackInputs) -> None:
-    """Declare the three resources of a stack and export its outputs. Runs inside a Pulumi program."""
+def declare(inputs: StackInputs, token: str = "") -> None:
+    """Declare the resources of a stack and export its outputs. Runs inside a Pulumi program.
+
+    With a `token_parameter` the token becomes a credential, which the application gets as a runtime parameter. A token
+    that changes makes a new credential (the provider cannot update one); the old one goes last, so its name is free.
+    """
     environment = datarobot.ExecutionEnvironment(
         "environment",
         name=f"{inputs.base_name}-environment",
@@ -36,6 +40,14 @@ def declare(inputs: StackInputs) -> None:
         description=stackconfig.marking(inputs.mark) or None,
         opts=pulumi.ResourceOptions(depends_on=[Mark(inputs.mark)] if inputs.mark else None),
     )
+    parameters = None
+    if inputs.token_parameter:
+        credential = datarobot.ApiTokenCredential(inputs.credential_name, api_token=pulumi.Output.secret(token))
+        parameters = [
+            datarobot.ApplicationSourceRuntimeParameterValueArgs(
+                key=inputs.token_parameter, type="credential", value=credential.id
+            )
+        ]
     source = datarobot.ApplicationSource(
         inputs.source_name,
         base_environment_version_id=environment.version_id,
@@ -47,6 +59,7 @@ def declare(inputs: StackInputs) -> None:
             service_web_requests_on_root_path=True,
             health_endpoint_path=inputs.health_path or None,
         ),
+        runtime_parameter_values=parameters,
         required_key_scope_level=inputs.key_scope or None,
     )
     application = datarobot.CustomApplication(

@@ -1,20 +1,24 @@
-"""The `.env` that ships with the app: generated from a list of keys, or the app's own (RUNTIME_ENV).
+"""How the app gets its token and settings: in a `.env` that ships, or as a credential of the platform (RUNTIME_ENV).
 
+The `.env` is generated from a list of keys, or the app's own.
 start-app.sh loads it, so that the full token in it beats the restricted one that the platform sets. Three readers have
 to see the same values: dash and bash (`. ./.env`) and Bun, which reads the file by itself and expands `$name`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.errors import ConfigurationError
-from toolkit.settings import Settings
+from toolkit.settings import Secret, Settings
 
 NAME = ".env"
+PARAMETER = "DATAROBOT_API_TOKEN"  # the runtime parameter that holds the token when it is a credential
+VARIABLE = f"MLOPS_RUNTIME_PARAM_{PARAMETER}"
 NOWHERE = re.compile(r"[\x00\r\ud800-\udfff]")
 NOT_SINGLE = re.compile(r"'|\\?\$[A-Za-z0-9_{]|\\\$|(?<!\\)(?:\\\\)*\\\Z")
 NOT_DOUBLE = re.compile(r'["`]|\\(?:["\\`$nr\n\x01\x7f]|\Z)')
@@ -29,18 +33,29 @@ class RuntimeEnv:
 
 
 def from_settings(settings: Settings) -> RuntimeEnv:
-    """Give the `.env` to ship as RUNTIME_ENV says: generated or verbatim.
+    """Give the `.env` to ship as RUNTIME_ENV says: generated, verbatim, or (with a credential) without the token.
 
     Raises ConfigurationError when a value cannot be written, or the app has no `.env` to ship verbatim.
     """
     if settings.runtime_env == "verbatim":
         return _verbatim(settings.app / NAME)
+    if settings.runtime_env == "credential":
+        content = render(settings.app_env) if settings.app_env else None
+        return RuntimeEnv(content, "generated from APP_ENV_KEYS; the token is a credential of the platform")
     values: dict[str, str] = {}
     if settings.token:
         values["DATAROBOT_API_TOKEN"] = settings.token.reveal()
     if settings.runtime_endpoint:
         values["DATAROBOT_ENDPOINT"] = settings.runtime_endpoint
     return RuntimeEnv(render({**values, **settings.app_env}), "generated from DATAROBOT_* and APP_ENV_KEYS")
+
+
+def parameters(settings: Settings, token: Secret | None) -> dict[str, str]:
+    """Give the variables in which the platform hands `token` over when it is a credential (platform-contract 3)."""
+    if settings.runtime_env != "credential" or not token:
+        return {}
+    payload = {"credentialType": "api_token", "apiToken": token.reveal()}
+    return {VARIABLE: json.dumps({"type": "credential", "payload": payload})}
 
 
 def render(values: Mapping[str, str]) -> bytes:

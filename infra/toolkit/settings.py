@@ -61,7 +61,8 @@ SHORTEST_SECRET = 8
 KEY_SCOPES = ("viewer", "user", "admin")
 
 BrowserChoice = Literal["auto", "on", "off"]
-RuntimeEnvMode = Literal["generated", "verbatim"]
+RuntimeEnvMode = Literal["generated", "verbatim", "credential"]
+RUNTIME_ENV_MODES = ("generated", "verbatim", "credential")
 ProviderChoice = Literal["auto", "real", "stand-in"]
 T = TypeVar("T")
 
@@ -117,7 +118,11 @@ KEYS = (
     Key("APP_DIR", "custom_application", "Folder of the app, relative to this file."),
     Key("ENVIRONMENT_DIR", "custom_environment", "Folder of the environment's Dockerfile, relative to this file."),
     Key("APP_ENV_KEYS", "", "More variables that the app gets in its .env, separated by commas."),
-    Key("RUNTIME_ENV", "generated", "Where the app's .env comes from: generated or verbatim."),
+    Key(
+        "RUNTIME_ENV",
+        "generated",
+        "How the app gets its token: generated or verbatim (.env), or credential.",
+    ),
     Key("APP_BUNDLE", DEFAULT_BUNDLE, "CPU and memory of the app, from cpu.nano to cpu.8xlarge (2 CPUs, 14 GB)."),
     Key("APP_REPLICAS", "1", "How many replicas of the app run (1 to 4)."),
     Key("APP_HEALTH_PATH", "", "Path that the platform probes instead of /, for example /healthz."),
@@ -145,7 +150,10 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a command is told. Paths are absolute; `runtime_endpoint` is what the app in its container is told."""
+    """Everything a command is told. Paths are absolute; `runtime_endpoint` is what the app in its container is told.
+
+    `protected` says that whatever changes the stack wants its name typed, and that nothing unproved is deployed to it.
+    """
 
     stack: str
     root: Path
@@ -174,6 +182,7 @@ class Settings:
     provider: ProviderChoice
     timeout_minutes: int
     verify_seconds: int
+    protected: bool = False
 
     @property
     def toolkit_dir(self) -> Path:
@@ -194,8 +203,9 @@ def load(
     stack: str,
     root: Path,
     defaults: Mapping[str, str] | None = None,
+    protected: bool = False,
 ) -> Settings:
-    """Read the settings of `stack`; `defaults` come from the stack's committed file.
+    """Read the settings of `stack`; `defaults` and `protected` come from the stack's committed file.
 
     The stack `local` ignores endpoint and token: it only ever talks to the local platform. Raises ConfigurationError
     whose details name every problem with key, what was found (never a secret) and what is expected.
@@ -256,7 +266,7 @@ def load(
         key_scope=parse("APP_KEY_SCOPE", _one_of("", *KEY_SCOPES), ""),
         use_cases=parse("APP_USE_CASES", _ids, ()),
         app_env=app_env,
-        runtime_env=cast(RuntimeEnvMode, parse("RUNTIME_ENV", _one_of("generated", "verbatim"), "generated")),
+        runtime_env=cast(RuntimeEnvMode, parse("RUNTIME_ENV", _one_of(*RUNTIME_ENV_MODES), "generated")),
         browser=cast(BrowserChoice, parse("SMOKE_BROWSER", _one_of("auto", "on", "off"), "auto")),
         bun_image=get("BUN_IMAGE"),
         backend_url=get("PULUMI_BACKEND_URL"),
@@ -268,6 +278,7 @@ def load(
         provider=cast(ProviderChoice, parse("DATAROBOT_PROVIDER", _one_of("auto", "real", "stand-in"), "auto")),
         timeout_minutes=parse("DATAROBOT_TIMEOUT_MINUTES", _whole(1, 24 * 60), 30),
         verify_seconds=parse("VERIFY_SECONDS", _whole(1, 3600), 120),
+        protected=protected,
     )
     if problems:
         secrets = [secret for key in KEYS if key.secret and len(secret := get(key.name)) >= SHORTEST_SECRET]

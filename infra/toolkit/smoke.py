@@ -42,6 +42,7 @@ from toolkit.source import StagedSource
 from toolkit.waiting import STATE_EVERY, patience, wait
 
 OWNER = "smoke"
+RUNTIME_PARAMETER = "MLOPS_RUNTIME_PARAM_"  # what the names of runtime parameters begin with (platform-contract 3)
 MOST_LOG_LINES = 5000
 REPORTED_LOG_LINES = 200
 STILL_PATIENCE = 5.0  # seconds for an answer of an app that has answered before
@@ -305,6 +306,7 @@ class _Smoke:
             app=_Shell(app),
             waited=waited,
             endpoint=spec.env[environment.ENDPOINT],
+            parameter=next((name for name in self._options.env or () if name.startswith(RUNTIME_PARAMETER)), ""),
             logs=() if up else tuple(app.logs(MOST_LOG_LINES)),
             state=None if up else waited.state,
         )

@@ -166,6 +166,8 @@ def run(
         "message": message or None,
         "most": most,
     }
+    if inputs and inputs.token_parameter:
+        request["token"] = driver.environ.get("DATAROBOT_API_TOKEN", "")
     replies: dict[str, Answer] = {
         "state": _go,
         "held": _go,

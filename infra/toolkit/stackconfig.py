@@ -27,12 +27,14 @@ FILE_KEYS = {
     "keyScope": "APP_KEY_SCOPE",
     "useCases": "APP_USE_CASES",
 }
+PROTECTED = "protected"  # only the file says so: an environment variable must not take it away
 
 
 @dataclass(frozen=True)
 class StackInputs:
     """Everything that decides what a stack looks like.
 
+    `token_parameter` names the runtime parameter through which the app gets its token; empty: there is none.
     `mark` is made by chance at the first deployment, and kept in the state (`MARK_TYPE`).
     `context_archive` and the local halves of `files` are paths relative to infra/, where the program runs: an absolute
     path would make another checkout of the same commit a change (platform-contract 5.7). `files` pairs each with its
@@ -50,6 +52,7 @@ class StackInputs:
     key_scope: str = ""
     use_cases: tuple[str, ...] = ()
     mark: str = ""
+    token_parameter: str = ""
 
     @property
     def base_name(self) -> str:
@@ -60,6 +63,11 @@ class StackInputs:
     def source_name(self) -> str:
         """What the name of the source starts with: Pulumi adds a hyphen and seven hexadecimal digits."""
         return f"{self.base_name}-source" + (f"-{self.mark}" if self.mark else "")
+
+    @property
+    def credential_name(self) -> str:
+        """What the name of the token's credential starts with, in the same way."""
+        return f"{self.base_name}-token" + (f"-{self.mark}" if self.mark else "")
 
 
 @dataclass(frozen=True)
@@ -102,16 +110,30 @@ def file_settings(text: str) -> dict[str, str]:
 
     Raises ConfigurationError when it is no such file.
     """
+    found = _config(text)
+    return {name: found[f"{PROJECT}:{key}"] for key, name in FILE_KEYS.items() if f"{PROJECT}:{key}" in found}
+
+
+def is_protected(text: str) -> bool:
+    """Say whether a stack file protects its stack. Raises ConfigurationError for a value that is no true or false."""
+    value = _config(text).get(f"{PROJECT}:{PROTECTED}", "false")
+    if value not in ("true", "false"):
+        raise ConfigurationError(
+            f"The stack's file says {PROJECT}:{PROTECTED}: {value!r}.", hint="Expected: true or false."
+        )
+    return value == "true"
+
+
+def _config(text: str) -> dict[str, str]:
     try:
         document = yaml.safe_load(text) or {}
         config = document.get("config") or {}
-        found = {str(key): _as_written(value) for key, value in config.items()}
+        return {str(key): _as_written(value) for key, value in config.items()}
     except (yaml.YAMLError, AttributeError) as error:
         raise ConfigurationError(
             f"The stack's file cannot be read: {str(error).splitlines()[0]}",
             hint="Expected: config: with lines like bun-to-datarobot:replicas: 2",
         ) from error
-    return {name: found[f"{PROJECT}:{key}"] for key, name in FILE_KEYS.items() if f"{PROJECT}:{key}" in found}
 
 
 def _as_written(value: object) -> str:

@@ -114,6 +114,7 @@ def inputs(settings: Settings, release: Release) -> StackInputs:
         health_path=settings.health_path,
         key_scope=settings.key_scope,
         use_cases=settings.use_cases,
+        token_parameter=runtime_env.PARAMETER if settings.runtime_env == "credential" else "",
     )
 
 
@@ -128,4 +129,5 @@ def shipment(settings: Settings, release: Release) -> Shipment:
         file_bytes=release.staged.total_bytes,
         archive_bytes=release.archive.stat().st_size,
         use_cases=len(settings.use_cases),
+        parameters=settings.runtime_env == "credential",
     )

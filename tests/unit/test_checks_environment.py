@@ -84,6 +84,15 @@ def test_without_env_in_the_release_that_is_the_cause(tmp_path: Path) -> None:
     assert check.title.startswith("The app ships no .env")
 
 
+def test_a_token_that_comes_as_a_parameter_has_to_be_taken_over(tmp_path: Path) -> None:
+    name = "MLOPS_RUNTIME_PARAM_DATAROBOT_API_TOKEN"
+    check = environment.token(context(tmp_path, ships_env=False, parameter=name, inside=serving({KEY: RESTRICTED})))
+    assert check.status == "fail"
+    assert f"does not take over {name}" in check.title
+    check = environment.token(context(tmp_path, ships_env=False, parameter=name, inside=serving({KEY: FULL})))
+    assert check.status == "pass"
+
+
 def test_without_a_full_token_nothing_is_judged(tmp_path: Path) -> None:
     assert environment.token(context(tmp_path, full_token=None)).status == "skip"
 

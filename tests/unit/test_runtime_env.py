@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from toolkit import runtime_env
 from toolkit.errors import ConfigurationError
 from toolkit.runtime_env import from_settings, render
 from toolkit.settings import Secret, Settings, load
@@ -217,6 +218,16 @@ def test_the_app_is_told_the_endpoint_that_it_can_reach(tmp_path: Path) -> None:
         "DATAROBOT_API_TOKEN='other-token'",
         "DATAROBOT_ENDPOINT='http://host.docker.internal:1/api/v2'",
     ]
+
+
+def test_with_a_credential_the_token_is_in_no_file(tmp_path: Path) -> None:
+    chosen = configured(tmp_path, RUNTIME_ENV="credential")
+    assert lines(from_settings(chosen).content) == ['A="it\'s"', "B=''"]
+    assert from_settings(dataclasses.replace(chosen, app_env={})).content is None
+    given = runtime_env.parameters(chosen, chosen.token)
+    assert json.loads(given["MLOPS_RUNTIME_PARAM_DATAROBOT_API_TOKEN"])["payload"]["apiToken"] == TOKEN
+    assert runtime_env.parameters(configured(tmp_path), chosen.token) == {}
+    assert runtime_env.parameters(chosen, None) == {}
 
 
 def test_verbatim_ships_the_apps_own_bytes(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,27 @@ def test_a_stack_file_may_hold_booleans_and_lists() -> None:
 def test_a_stack_file_that_is_none_is_named(text: str) -> None:
     with pytest.raises(ConfigurationError, match="stack's file cannot be read"):
         stackconfig.file_settings(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "protected"),
+    [
+        ("", False),
+        ("config:\n  bun-to-datarobot:protected: true\n", True),
+        ('config:\n  bun-to-datarobot:protected: "true"\n', True),
+        ("config:\n  bun-to-datarobot:protected: false\n", False),
+    ],
+)
+def test_a_stack_file_may_protect_its_stack(text: str, protected: bool) -> None:
+    assert stackconfig.is_protected(text) is protected
+    assert "protected" not in stackconfig.file_settings(text)
+
+
+def test_a_protection_that_is_neither_true_nor_false_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="maybe"):
+        stackconfig.is_protected("config:\n  bun-to-datarobot:protected: maybe\n")
+
+
+def test_of_the_stacks_that_come_along_only_prod_is_protected(root: Path) -> None:
+    files = sorted((root / "infra").glob("Pulumi.*.yaml"))
+    assert [path.name for path in files if stackconfig.is_protected(path.read_text())] == ["Pulumi.prod.yaml"]

@@ -94,6 +94,7 @@ class Context(Built):
     inside: Inside = UNSEEN  # while it served
     written: tuple[str, ...] = ()  # what it wrote to its disk until then
     endpoint: str = ""  # what the platform calls itself
+    parameter: str = ""  # the variable that holds the full token, when it comes as a runtime parameter
     crawled: CrawlResult | None = None
     browser: BrowserResult | None = None
     private: tuple[Response, ...] = ()  # the answers to requests for what is nobody's business

@@ -34,7 +34,7 @@ def token(context: Context) -> Check:
         return skipped(check, "no full token is configured (DATAROBOT_API_TOKEN in .env)")
     if context.down:
         return skipped(check, context.down)
-    if not context.ships_env:
+    if not context.ships_env and not context.parameter:
         return failed(
             check,
             "The app ships no .env: it would run with the platform's restricted token",
@@ -67,6 +67,14 @@ def _restricted(context: Context) -> Check:
     """Say why the restricted token is still there."""
     check = "environment.token"
     script = _without_comments(context.text_of(START))
+    if context.parameter:
+        return failed(
+            check,
+            f"The app runs with the platform's restricted token: start-app.sh does not take over {context.parameter}",
+            "With RUNTIME_ENV=credential the full token comes in that variable, as JSON or as it is.",
+            evidence=_lines(context, context.parameter) or [START],
+            hint="Take it over in start-app.sh before the server starts, as custom_application/start-app.sh does.",
+        )
     if ".env" not in script and (code := _loading_code(context)):
         return warned(
             check,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from invoke.exceptions import Exit
 from toolkit import deploy as deployment
 from toolkit import stack as stacks
 from toolkit import stackconfig
-from toolkit.commands.frame import command, control, load_settings, make_bench, quiet
+from toolkit.commands.frame import agreed, command, control, load_settings, make_bench, quiet
 from toolkit.console import Console, number
 from toolkit.errors import Cancelled
 from toolkit.settings import Settings
@@ -31,30 +32,55 @@ def preview(root: Path, stack: str, *, as_json: bool, exit_code: bool) -> None:
 
 
 @command
-def deploy(root: Path, stack: str, *, yes: bool, as_json: bool, fresh: bool, roll_back: bool) -> None:
+def deploy(
+    root: Path,
+    stack: str,
+    *,
+    yes: bool,
+    confirm: str,
+    as_json: bool,
+    fresh: bool,
+    roll_back: bool,
+    skip_smoke: bool,
+) -> None:
     """Deploy, and end with a short summary and the URL."""
     console = Console(as_json=as_json)
     settings = load_settings(root, stack, needs_platform=True)
-    confirm = _confirm(console, settings, yes=yes)
-    done = deployment.deploy(settings, make_bench(root, console), confirm=confirm, fresh=fresh, roll_back=roll_back)
+    if skip_smoke and not settings.protected:  # the gate refuses it there
+        agree = functools.partial(agreed, console, settings, yes=yes, confirm=confirm)
+        if not agree("Deploy a release that nobody has proved? The history will say so."):
+            raise Cancelled("Nothing was changed.", hint="Leave --skip-smoke out: the app is proved first.")
+    done = deployment.deploy(
+        settings,
+        make_bench(root, console),
+        confirm=_confirm(console, settings, yes=yes, confirm=confirm),
+        fresh=fresh,
+        roll_back=roll_back,
+        skip_smoke=skip_smoke,
+    )
     _show_deployed(console, settings, done)
 
 
 @command
-def rollback(root: Path, stack: str, *, to: str, yes: bool, as_json: bool) -> None:
+def rollback(root: Path, stack: str, *, to: str, yes: bool, confirm: str, as_json: bool) -> None:
     """Let an earlier release serve again, and end with a short summary and the URL."""
     console = Console(as_json=as_json)
     settings = load_settings(root, stack, needs_platform=True)
-    confirm = _confirm(console, settings, yes=yes)
-    done = deployment.rollback(settings, make_bench(root, console), confirm=confirm, to=to)
+    ask = _confirm(console, settings, yes=yes, confirm=confirm)
+    done = deployment.rollback(settings, make_bench(root, console), confirm=ask, to=to)
     _show_deployed(console, settings, done)
 
 
-def _confirm(console: Console, settings: Settings, *, yes: bool) -> Callable[[Mapping[str, int]], bool]:
-    def confirm(changes: Mapping[str, int]) -> bool:
-        return yes or console.ask(f"{stacks.counted(changes)} on the stack {settings.stack}. Go on?")
+def _confirm(console: Console, settings: Settings, *, yes: bool, confirm: str) -> Callable[[Mapping[str, int]], bool]:
+    """Give what asks whether changes are wanted. A `confirm` that names another stack is refused at once."""
+    if confirm:
+        agreed(console, settings, "", yes=yes, confirm=confirm)
 
-    return confirm
+    def ask(changes: Mapping[str, int]) -> bool:
+        question = f"{stacks.counted(changes)} on the stack {settings.stack}. Go on?"
+        return agreed(console, settings, question, yes=yes, confirm=confirm)
+
+    return ask
 
 
 def _show_deployed(console: Console, settings: Settings, done: deployment.Deployed) -> None:
@@ -74,15 +100,16 @@ def _show_deployed(console: Console, settings: Settings, done: deployment.Deploy
 
 
 @command
-def refresh(root: Path, stack: str, *, yes: bool, as_json: bool) -> None:
+def refresh(root: Path, stack: str, *, yes: bool, confirm: str, as_json: bool) -> None:
     """Show what differs between platform and state, ask, and take it over."""
     console = Console(as_json=as_json)
     settings = load_settings(root, stack, needs_platform=True)
 
-    def confirm(changes: Mapping[str, int]) -> bool:
-        return yes or console.ask(f"Drift: {stacks.counted(changes)}. Take it over into the state?")
+    def ask(changes: Mapping[str, int]) -> bool:
+        question = f"Drift: {stacks.counted(changes)}. Take it over into the state?"
+        return agreed(console, settings, question, yes=yes, confirm=confirm)
 
-    result = deployment.refresh(settings, make_bench(root, console), confirm=confirm)
+    result = deployment.refresh(settings, make_bench(root, console), confirm=ask)
     console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})
 
 
@@ -98,18 +125,19 @@ def cancel(root: Path, stack: str, *, yes: bool) -> None:
 
 
 @command
-def destroy(root: Path, stack: str, *, yes: bool, as_json: bool) -> None:
+def destroy(root: Path, stack: str, *, yes: bool, confirm: str, as_json: bool) -> None:
     """Show what goes, ask, remove it, and say so."""
     console = Console(as_json=as_json)
     settings = load_settings(root, stack, needs_platform=True)
 
-    def confirm(found: stacks.StackResult) -> bool:
+    def ask(found: stacks.StackResult) -> bool:
         for resource in found.resources:
             console.line(f"  - {resource['type']} {resource['name']} {resource['id']}")
-        return yes or console.ask(f"Remove {number(len(found.resources), 'resource')} of {settings.stack}?")
+        question = f"Remove {number(len(found.resources), 'resource')} of {settings.stack}?"
+        return agreed(console, settings, question, yes=yes, confirm=confirm)
 
     try:
-        result = deployment.destroy(settings, make_bench(root, console), confirm=confirm)
+        result = deployment.destroy(settings, make_bench(root, console), confirm=ask)
     except stacks.StackMissing:
         console.line(f"There is nothing to remove: nothing is deployed on the stack {settings.stack}.")
         console.result({"ok": True, "exit_code": 0, "changes": {}})

@@ -89,8 +89,15 @@ def load_settings(
     )
     if env_file and not dotenv.is_file():
         raise ConfigurationError(f"There is no file {env_file}.", hint="Name a file with KEY=value lines.")
-    defaults = stackconfig.file_settings(_read(root / "infra" / f"Pulumi.{chosen}.yaml"))
-    settings = configuration.load(environ, dotenv, stack=chosen, root=root, defaults=defaults)
+    file = _read(root / "infra" / f"Pulumi.{chosen}.yaml")
+    settings = configuration.load(
+        environ,
+        dotenv,
+        stack=chosen,
+        root=root,
+        defaults=stackconfig.file_settings(file),
+        protected=stackconfig.is_protected(file),
+    )
     if needs_platform:
         configuration.require_platform(settings)
     if stack:
@@ -135,3 +142,20 @@ def local_settings(root: Path, data: str, port: int) -> Settings:
     """Load the settings of the stack local; `data` and `port` (0: any) beat those of the local platform."""
     overrides = {"EMULATOR_DATA": str(Path(data).resolve()) if data else "", "EMULATOR_PORT": str(port) if port else ""}
     return load_settings(root, stackconfig.LOCAL, needs_platform=False, overrides=overrides)
+
+
+def agreed(console: Console, settings: Settings, question: str, *, yes: bool, confirm: str) -> bool:
+    """Ask before something changes. A protected stack wants its name: typed, or beforehand in `confirm`.
+
+    Raises ConfigurationError when `confirm` names another stack, or when there is nobody to ask.
+    """
+    if confirm and confirm != settings.stack:
+        raise ConfigurationError(
+            f"--confirm says {confirm}, but this is the stack {settings.stack}.",
+            hint="Name the same stack in both: --stack NAME --confirm NAME",
+        )
+    if confirm:
+        return True
+    if settings.protected:
+        return console.ask_name(question, settings.stack)
+    return yes or console.ask(question)

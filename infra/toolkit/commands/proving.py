@@ -16,7 +16,7 @@ from typing import Any
 from invoke.exceptions import Exit
 
 from toolkit import engine as engines
-from toolkit import gate, staging, statefiles
+from toolkit import gate, runtime_env, staging, statefiles
 from toolkit import smoke as smoking
 from toolkit.checks import catalog
 from toolkit.commands.frame import command, load_settings, make_bench, quiet
@@ -102,6 +102,7 @@ def smoke(
             bundle=settings.bundle,
             health_path=settings.health_path,
             full_token=settings.token or PLACEHOLDER_TOKEN,
+            env=runtime_env.parameters(settings, settings.token or PLACEHOLDER_TOKEN),
             endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
             browser=chromium,
             only=families,
@@ -151,6 +152,7 @@ def prove(
         bundle=settings.bundle,
         health_path=settings.health_path,
         full_token=settings.token or PLACEHOLDER_TOKEN,
+        env=runtime_env.parameters(settings, settings.token or PLACEHOLDER_TOKEN),
         endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
         only=families,
     )
