@@ -81,6 +81,20 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/bench/run.py", *session.posargs)
 
 
+@nox.session(default=False)
+def reliability(session: nox.Session) -> None:
+    """Let every call go wrong in every way, kill commands at any moment, and count what converges (an hour or more)."""
+    session.install(*TEST_REQUIREMENTS)
+    session.run("python", "tests/reliability/run.py", *session.posargs)
+
+
+@nox.session(default=False)
+def backends(session: nox.Session) -> None:
+    """Deploy with the state in an S3-compatible store, which runs in an environment of its own."""
+    session.install(*TEST_REQUIREMENTS)
+    session.run("python", "tests/reliability/backends.py", *session.posargs)
+
+
 @nox.session(default=False, venv_backend="none")
 def check(session: nox.Session) -> None:
     """Run what belongs before a commit: lint, types and the fast tests."""

@@ -35,9 +35,11 @@ Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 Decide = Callable[[Mapping[str, int]], bool]
 Answer = Callable[[Event], str]
+UNDER_LOCK = ("deploy", "destroy", "refresh", "tidy")
 CHANGING = ("create", "update", "replace", "delete")
-# Whoever cancels waits at most 7 seconds (as GitHub does), and a lock may have to be removed after a kill.
-CANCEL_GRACE, KILL_GRACE = 4.0, 0.5
+# Seconds, 7 in all as GitHub gives them: Pulumi may finish or undo its step, then it has to stop, then it is killed and
+# its lock removed.
+CANCEL_GRACE, KILL_GRACE, UNLOCK_GRACE = 3.5, 0.8, 1.5
 # What the settings decide; whatever the shell says about these is already in the settings.
 DECIDED = {
     "PULUMI_ACCESS_TOKEN",
@@ -238,6 +240,8 @@ def _carried_out(
                     _answer(child, event, reply)
         except BaseException as error:
             in_order = _end(child)
+            if not in_order and action in UNDER_LOCK:
+                _unlock(driver)
             if isinstance(error, KeyboardInterrupt):
                 raise _cancelled(action, in_order) from None
             raise
@@ -382,12 +386,13 @@ def _collect(child: subprocess.Popen[str]) -> Callable[[], str]:
 def _end(child: subprocess.Popen[str]) -> bool:
     """Interrupt the child's whole process group (the CLI then finishes its step and unlocks), kill it in the end.
 
-    Gives whether it ended in order. Another Ctrl-C goes on to the next, harder signal.
+    Gives whether it ended in order. A second interrupt lets the CLI stop in the middle of its step, but unlock. Another
+    Ctrl-C goes on to the next, harder signal.
     """
     assert child.stdout is not None
     # Nobody reads the events any more; a full pipe would keep the child from ending.
     threading.Thread(target=_drain, args=(child.stdout,), daemon=True).start()
-    for number, patience in ((signal.SIGINT, CANCEL_GRACE), (signal.SIGTERM, KILL_GRACE), (signal.SIGKILL, KILL_GRACE)):
+    for number, patience in ((signal.SIGINT, CANCEL_GRACE), (signal.SIGINT, KILL_GRACE), (signal.SIGKILL, KILL_GRACE)):
         try:
             os.killpg(child.pid, number)
             if _ended(child, patience):
@@ -397,6 +402,20 @@ def _end(child: subprocess.Popen[str]) -> bool:
         except KeyboardInterrupt:
             continue
     return False
+
+
+def _unlock(driver: Driver) -> None:
+    """Remove the lock of a Pulumi that had to be killed; when that fails, the next run on this machine does it."""
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(
+            [str(driver.pulumi.path), "cancel", "--yes", "--stack", driver.stack],
+            cwd=driver.work_dir,
+            env=dict(driver.environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=UNLOCK_GRACE,
+            check=False,
+        )
 
 
 def _drain(stream: Iterable[str]) -> None:

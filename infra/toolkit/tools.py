@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -111,7 +112,7 @@ def find_pulumi(places: Places, environ: Mapping[str, str]) -> Tool | None:
     ):
         if path is None or not path.exists():
             continue
-        version = _version(path, environ)
+        version = _known_version(path, environ, places.state / "pulumi-version.json")
         if version and _parts(version) >= _parts(PULUMI_VERSION):
             return Tool(path, version, origin)
     return None
@@ -309,8 +310,27 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+def _known_version(path: Path, environ: Mapping[str, str], memory: Path) -> str:
+    """Ask a CLI for its version, once for as long as it is the same file."""
+    with suppress(OSError):
+        found = path.stat()
+        identity = [str(path), found.st_mtime_ns, found.st_size]
+        with suppress(OSError, ValueError, AttributeError):
+            known = json.loads(memory.read_text())
+            if known.get("file") == identity:
+                return str(known["version"])
+        if version := _version(path, environ):
+            with suppress(OSError):
+                memory.parent.mkdir(parents=True, exist_ok=True)
+                memory.write_text(json.dumps({"file": identity, "version": version}))
+            return version
+    return ""
+
+
 def _version(path: Path, environ: Mapping[str, str]) -> str:
-    return _output([str(path), "version"], {**environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}).removeprefix("v")
+    """Ask a CLI for its version; twice, for a program that was killed or had no time is no program that is missing."""
+    asked = [str(path), "version"], {**environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    return (_output(*asked) or _output(*asked)).removeprefix("v")
 
 
 def _output(command: Sequence[str], environ: Mapping[str, str]) -> str:

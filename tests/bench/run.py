@@ -177,7 +177,7 @@ def deploy(rounds: int, checkout: Checkout, deploy_python: Path) -> Row:
     return paired(
         "no-change deploy / bare Automation API up",
         rounds,
-        1.5,
+        1.25,
         lambda: timed(ours, cwd=checkout.root, env=env),
         lambda: timed(bare, cwd=checkout.root / "infra", env=bare_env),
     )

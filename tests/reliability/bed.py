@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ from toolkit import settings as configuration  # noqa: E402
 from toolkit.bench import Bench  # noqa: E402
 from toolkit.datarobot import Client  # noqa: E402
 from toolkit.emulator import control  # noqa: E402
-from toolkit.errors import ToolkitError  # noqa: E402
+from toolkit.errors import Cancelled, ToolkitError  # noqa: E402
 from toolkit.report import SmokeReport  # noqa: E402
 from toolkit.stack import StackMissing  # noqa: E402
 from toolkit.tools import Places  # noqa: E402
@@ -58,9 +59,10 @@ class Ran:
 
 @dataclass
 class Bed:
-    """A checkout in `root`, and what tests do with it."""
+    """A checkout in `root`, and what tests do with it. `more` are settings beside the usual ones."""
 
     root: Path
+    more: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -69,20 +71,24 @@ class Bed:
 
     @property
     def data(self) -> Path:
-        return self.toolkit / "emulator"
+        return Path(self.more.get("EMULATOR_DATA") or self.toolkit / "emulator")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {**FAST, **self.more}
 
     @property
     def bench(self) -> Bench:
         home = Path.home()
         places = Places(self.root, home, tools.cache_folder(os.environ, home), self.toolkit)
-        return Bench(places, {**os.environ, **FAST}, self._hear)
+        return Bench(places, {**os.environ, **self.environ}, self._hear)
 
     def _hear(self, event: Mapping[str, Any]) -> None:
         if event["event"] == "line":
             self.lines.append(str(event["text"]))
 
     def settings(self) -> configuration.Settings:
-        return configuration.load(FAST, self.root / ".env", stack="local", root=self.root, defaults={})
+        return configuration.load(self.environ, self.root / ".env", stack="local", root=self.root, defaults={})
 
     def deploy(self) -> None:
         """Deploy as `invoke deploy --yes` does, but without smoke and without a look at the URL."""
@@ -102,6 +108,8 @@ class Bed:
         action: Callable[[], None] = self.destroy if command == "destroy" else self.deploy
         try:
             action()
+        except KeyboardInterrupt:
+            return Ran(Cancelled.exit_code, "cancelled", tuple(self.lines))
         except ToolkitError as error:
             return Ran(error.exit_code, "\n".join([error.message, *error.details]), tuple(self.lines))
         return Ran(0, "", tuple(self.lines))
@@ -135,6 +143,15 @@ class Bed:
         if command == "update":
             self.change()
 
+    def beside(self, folder: Path, **more: str) -> Bed:
+        """Make the checkout of somebody else, with the same platform and the same state."""
+        shared = {
+            "EMULATOR_DATA": str(self.data),
+            "PULUMI_BACKEND_URL": self.more.get("PULUMI_BACKEND_URL") or (self.toolkit / "state").resolve().as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.toolkit / "passphrase"),
+        }
+        return Bed(Checkout.copy(ROOT, folder).root, {**shared, **self.more, **more})
+
     @property
     def kept(self) -> Path:
         return self.root / "deployed-state"
@@ -151,7 +168,11 @@ class Bed:
 
     def calls(self) -> int:
         """How many calls of the platform's API were made since it was emptied or brought back."""
-        return sum(1 for one in self.ask("GET", "requests")["requests"] if "/__emulator__/" not in one["path"])
+        return sum("/__emulator__/" not in one["path"] for one in self.requests())
+
+    def requests(self) -> list[dict[str, Any]]:
+        """All requests that the platform remembers."""
+        return list(self.ask("GET", "requests")["requests"])
 
     def platform(self) -> dict[str, list[str]]:
         """The ids of what is on the platform."""
@@ -207,12 +228,12 @@ def _without_smoke() -> Iterator[None]:
 
 
 @contextmanager
-def bed(folder: Path) -> Iterator[Bed]:
+def bed(folder: Path, **more: str) -> Iterator[Bed]:
     """Make a bed in an empty folder; its platform ends with it."""
     import httpx
 
     datarobot.TIMEOUT = httpx.Timeout(CLIENT_TIMEOUT)
-    made = Bed(Checkout.copy(ROOT, folder / "toolkit").root)
+    made = Bed(Checkout.copy(ROOT, folder / "toolkit").root, more)
     preflight.start_emulator(made.settings(), made.bench)
     try:
         yield made
@@ -220,13 +241,21 @@ def bed(folder: Path) -> Iterator[Bed]:
         control.stop(made.data)
 
 
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Run one command in a bed that is there: for tests that kill it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("root", type=Path)
     parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--more", type=json.loads, default={}, help="further settings, as JSON")
     options = parser.parse_args()
-    ran = Bed(options.root).run(options.command)
+    for wanted in (signal.SIGTERM, signal.SIGHUP):  # as commands do (`commands.frame`)
+        signal.signal(wanted, _interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    ran = Bed(options.root, options.more).run(options.command)
     print(ran.error, file=sys.stderr)
     return ran.code
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -54,7 +55,7 @@ def usual(bed: Bed, command: str) -> float:
     """Give how long a command takes when nobody kills it, in seconds."""
     bed.prepare(command)
     started = time.monotonic()
-    assert _start(bed, command).wait() == 0
+    assert start(bed, command).wait() == 0
     return time.monotonic() - started
 
 
@@ -62,17 +63,17 @@ def meet(bed: Bed, kill: Kill, takes: float) -> Outcome:
     """Kill a command, wait for what it leaves to end, run it again, and look whether all is in order."""
     started = time.monotonic()
     bed.prepare(kill.command)
-    child = _start(bed, kill.command)
+    child = start(bed, kill.command)
     time.sleep(takes * kill.share)
     at = takes * kill.share
     family = descendants(child.pid)
     ended = child.poll() is not None
-    for pid in _victims(kill.victim, child.pid, family):
+    for pid in victims(kill.victim, child.pid, family):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + ORPHANS_END
     child.wait()
-    while (left := [pid for pid in family if _lives(pid)]) and time.monotonic() < deadline:
+    while (left := [pid for pid in family if lives(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     again = bed.run(kill.command)
     trouble = bed.trouble(kill.command)
@@ -84,17 +85,19 @@ def meet(bed: Bed, kill: Kill, takes: float) -> Outcome:
     return Outcome(kill, at, ended, len(left), order, trouble, time.monotonic() - started)
 
 
-def _start(bed: Bed, command: str) -> subprocess.Popen[bytes]:
+def start(bed: Bed, command: str) -> subprocess.Popen[bytes]:
+    """Start a command as a process of its own."""
     program = Path(__file__).with_name("bed.py")
     return subprocess.Popen(
-        [sys.executable, str(program), str(bed.root), command],
+        [sys.executable, str(program), str(bed.root), command, "--more", json.dumps(bed.more)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
 
 
-def _victims(victim: str, command: int, family: list[int]) -> list[int]:
+def victims(victim: str, command: int, family: list[int]) -> list[int]:
+    """Give the processes that a victim's name stands for."""
     if victim == "all":
         return [command, *family]
     if victim == "driver":
@@ -126,7 +129,8 @@ def _words(pid: int) -> str:
         return ""
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Say whether a process runs; the dead whom nobody has collected do not count."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2][0] not in "ZX"
     except OSError:

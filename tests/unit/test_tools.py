@@ -160,3 +160,21 @@ def test_the_deploy_environment_is_made_again_only_when_its_requirements_changed
     (places.root / "noxfile.py").write_text("raise SystemExit('nox was started')\n")
     with pytest.raises(ToolMissing, match="deploy environment"):
         tools.ensure_deploy_python(places, {"PATH": os.environ["PATH"]})
+
+
+def test_a_pulumi_is_asked_for_its_version_once_as_long_as_it_is_the_same_file(tmp_path: Path, places: Places) -> None:
+    asked = tmp_path / "asked"
+    path = _program(tmp_path / "bin" / "pulumi", f"echo x >>{asked}; echo v3.250.0\n")
+    for _ in range(3):
+        assert tools.find_pulumi(places, _environ(tmp_path)) == tools.Tool(path, "3.250.0", "PATH")
+    assert asked.read_text().count("x") == 1
+    _program(path, f"echo x >>{asked}; echo v3.251.0 # another one\n")
+    found = tools.find_pulumi(places, _environ(tmp_path))
+    assert found is not None
+    assert (found.version, asked.read_text().count("x")) == ("3.251.0", 2)
+
+
+def test_a_pulumi_that_was_killed_while_it_was_asked_is_not_built_anew(tmp_path: Path, places: Places) -> None:
+    once = tmp_path / "once"
+    path = _program(tmp_path / "bin" / "pulumi", f"test -e {once} || {{ touch {once}; kill -9 $$; }}; echo v3.250.0\n")
+    assert tools.find_pulumi(places, _environ(tmp_path)) == tools.Tool(path, "3.250.0", "PATH")

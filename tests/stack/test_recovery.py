@@ -1,0 +1,118 @@
+"""A sample of what `nox -s reliability` does in full: a call goes wrong, a run is killed or cancelled; all heals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.reliability import faults, kills
+from tests.reliability.bed import Bed, bed
+
+pytestmark = [pytest.mark.stack, pytest.mark.engine]
+
+API = "/api/v2/"
+ONE = "[0-9a-f]" * 24
+CUT_AFTER = {"cut": True, "when": "after"}
+# An answer that is lost makes the provider send a POST again: there are two. What fails in the middle of a create is
+# left behind. What fails in an update or a removal has to be done again.
+SAMPLE: dict[str, tuple[str, dict[str, Any]]] = {
+    "an environment twice": ("deploy", {"method": "POST", "path": f"{API}executionEnvironments/", **CUT_AFTER}),
+    "an application twice": ("deploy", {"method": "POST", "path": f"{API}customApplications/", **CUT_AFTER}),
+    "half a source": ("update", {"method": "PATCH", "path": f"{API}customApplicationSources/*", "status": 500}),
+    "an application stays": ("destroy", {"method": "DELETE", "path": f"{API}customApplications/*", "status": 403}),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, pulumi_cli: Path) -> Iterator[Bed]:
+    del pulumi_cli
+    with bed(tmp_path_factory.mktemp("recovery") / "bed") as ready:
+        ready.immediate()
+        yield ready
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_after_a_call_that_went_wrong_the_next_plain_command_converges(made: Bed, name: str) -> None:
+    command, rule = SAMPLE[name]
+    made.prepare(command)
+    made.ask("POST", "faults", {"rules": [rule]})
+    made.run(command)
+    assert [one["fired"] for one in made.ask("GET", "faults")["faults"]] == [1]
+    again = made.run(command)
+    assert (again.code, again.error) == (0, "")
+    assert made.trouble(command) == ""
+    audit = made.toolkit / "audit.log"
+    if name in ("an environment twice", "an application twice"):
+        assert "Removed the" in audit.read_text()
+
+
+def test_every_call_of_a_command_is_a_case(made: Bed) -> None:
+    found = list(faults.cases(made, ("destroy",)))
+    assert len(found) == 9 * len(faults.WAYS)  # three are looked at in two ways, three go
+
+
+def _phase(made: Bed, child: Any, ready: str) -> None:
+    """Wait until the platform has been asked for something."""
+    deadline = time.monotonic() + 60
+    while not any(one["path"].startswith(API + ready) and one["method"] == "POST" for one in made.requests()):
+        assert child.poll() is None, child.returncode
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("number", "slow", "ready"),
+    [
+        (signal.SIGINT, "builds", "executionEnvironments/"),
+        (signal.SIGTERM, "starts", "customApplications/"),
+        (signal.SIGHUP, "builds", "executionEnvironments/"),
+    ],
+)
+def test_a_cancelled_deployment_ends_within_seven_seconds_and_leaves_no_lock(
+    made: Bed, number: signal.Signals, slow: str, ready: str
+) -> None:
+    made.prepare("deploy")
+    made.ask("PUT", "settings", {slow: {"engine": False, "seconds": 120}})
+    child = kills.start(made, "deploy")
+    _phase(made, child, ready)
+    time.sleep(0.2)
+    family = kills.descendants(child.pid)
+    assert len(family) >= 3  # the child, Pulumi, the plugin
+    began = time.monotonic()
+    os.kill(child.pid, number)
+    assert child.wait(30) == 8
+    assert time.monotonic() - began < 7
+    assert [pid for pid in family if kills.lives(pid)] == []
+    assert made.locks() == []
+    made.immediate()
+    again = made.run("deploy")
+    assert (again.code, again.error) == (0, "")
+    assert made.trouble("deploy") == ""
+
+
+@pytest.mark.parametrize("victim", ["command", "all"])
+def test_after_a_kill_the_next_plain_deployment_converges(made: Bed, victim: str) -> None:
+    made.prepare("deploy")
+    made.ask("PUT", "settings", {"builds": {"engine": False, "seconds": 120}})
+    child = kills.start(made, "deploy")
+    _phase(made, child, "executionEnvironments/")
+    time.sleep(0.3)
+    family = kills.descendants(child.pid)
+    for pid in kills.victims(victim, child.pid, family):
+        os.kill(pid, signal.SIGKILL)
+    child.wait()
+    deadline = time.monotonic() + kills.ORPHANS_END
+    while any(kills.lives(pid) for pid in family) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [pid for pid in family if kills.lives(pid)] == []
+    made.immediate()
+    again = made.run("deploy")
+    assert (again.code, again.error) == (0, "")
+    assert made.trouble("deploy") == ""
+    assert any(line.startswith("Removed the execution environment") for line in again.lines)
