@@ -43,6 +43,7 @@ DOES = {
     "bench": "folders, environment, events",
     "explain": "causes and next steps",
     "plan": "what a deployment will do",
+    "retained": "releases on the platform",
     "releases": "proved releases, kept",
     "baseimage": "pull, mirror, stand-in",
     "source": "stage and digest",

@@ -100,6 +100,25 @@ class Client:
         """Give the application sources with `part` in their name; the platform cannot search for it."""
         return [one for one in self._pages(f"{ROUTES['source']}?") if part in str(one.get("name") or "")]
 
+    def put_source(self, name: str, path: str, content: bytes) -> str:
+        """Make an application source with one file, which no application runs; give its id."""
+        route = ROUTES["source"]
+        made = str(self._send("POST", route, permission="", probes=False, json={"name": name})["id"])
+        versions = f"{route}{made}/versions/"
+        version = self._send("POST", versions, permission="", probes=False, json={"label": "v1"})["id"]
+        files = [("file", (path.rsplit("/", 1)[-1], content)), ("filePath", (None, path))]
+        self._send("PATCH", f"{versions}{version}/", permission="", probes=False, files=files)
+        return made
+
+    def source_file(self, source: Mapping[str, Any], path: str) -> str:
+        """Give the text of a file of a source's latest version; empty when there is none of this name."""
+        version = source.get("latestVersion") or {}
+        for item in version.get("items") or ():
+            if item.get("filePath") == path:
+                found = f"{ROUTES['source']}{source['id']}/versions/{version['id']}/items/{item['id']}/"
+                return str(self.get(found).get("content") or "")
+        return ""
+
     def has(self, kind: Kind, id: str) -> bool:  # noqa: A002
         """Say whether the platform has something."""
         try:
@@ -151,9 +170,9 @@ class Client:
     def _get(self, path: str, *, permission: str = "", probes: bool) -> Mapping[str, Any]:
         return self._send("GET", path, permission=permission, probes=probes)
 
-    def _send(self, method: str, path: str, *, permission: str, probes: bool) -> Mapping[str, Any]:
+    def _send(self, method: str, path: str, *, permission: str, probes: bool, **body: Any) -> Mapping[str, Any]:
         try:
-            response = self._client.request(method, path)
+            response = self._client.request(method, path, **body)
         except httpx.TimeoutException as error:
             raise TimedOut(
                 f"{self._host} does not answer within {TIMEOUT.read:.0f} s.",

@@ -30,6 +30,7 @@ from toolkit import (
     preflight,
     recovery,
     releases,
+    retained,
     runtime_env,
     source,
     stack,
@@ -137,7 +138,7 @@ def deploy(
                 raise
             raise _rolled_back(settings, drive, release, bench, error) from error
         if report.served:
-            _keep(settings, release, report.served)
+            _keep(settings, drive, release, report.served, bench)
     bench.on_event({"event": "platform", "platform_version": platform_version})
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
 
@@ -152,11 +153,11 @@ def rollback(
     started = time.monotonic()
     with statefiles.locked(settings):
         statefiles.require_stack(settings, bench.places.home)
-        there = releases.kept(_shelf(settings))
-        kept = releases.choose(_shelf(settings), there[0].digest if there else "", to)
         settings = preflight.with_local_platform(settings, bench)
         preflight.check_access(settings, bench)
         drive = driver(settings, bench)
+        there = _there(settings, drive, bench)
+        kept = releases.choose(there, next((one.digest for one in releases.kept(there)), ""), to)
         release, outputs, changes, verified = _serve_again(settings, drive, kept, bench, confirm)
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
 
@@ -172,7 +173,7 @@ def _serve_again(
     release = _staged_again(settings, kept, bench)
     outputs, changes = _converge(settings, drive, release, bench, confirm)
     verified = _verify(settings, outputs, kept.served, bench)
-    _keep(settings, release, kept.served)
+    _keep(settings, drive, release, kept.served, bench)
     return release, outputs, changes, verified
 
 
@@ -199,7 +200,7 @@ def _rolled_back(
 ) -> VerificationFailed:
     """Let the release from before serve again; give the error that says what is so now."""
     try:
-        kept = releases.choose(_shelf(settings), failed.digest)
+        kept = releases.choose(_there(settings, drive, bench), failed.digest)
     except ConfigurationError:
         return error  # a first deployment: there is nothing to go back to
     bench.line(f"The proof failed: {error.message}")
@@ -218,15 +219,29 @@ def _rolled_back(
     )
 
 
-def _shelf(settings: Settings) -> Path:
-    return settings.toolkit_dir / "releases" / settings.stack
+def _there(settings: Settings, drive: Driver, bench: Bench) -> Path:
+    """Give the shelf with the releases to go back to, also those that another machine has proved."""
+    shelf, shared = statefiles.shelf(settings, bench.places.home)
+    if not shared:
+        mark = stack.run(drive, "describe").mark
+        with suppress(ToolkitError), preflight.platform_client(settings) as client:
+            if fetched := retained.pull(client, mark, shelf):
+                bench.line(f"{fetched} of the releases to go back to came from the platform")
+    return shelf
 
 
-def _keep(settings: Settings, release: Release, served: Mapping[str, str]) -> None:
-    """Keep what was proved; a disk that is full does not undo a deployment."""
-    with suppress(OSError):
+def _keep(settings: Settings, drive: Driver, release: Release, served: Mapping[str, str], bench: Bench) -> None:
+    """Keep what was proved, for other machines too; what cannot be kept does not undo a deployment."""
+    shelf, shared = statefiles.shelf(settings, bench.places.home)
+    try:
         commit = _commit(settings.root)
-        releases.keep(_shelf(settings), release.digest, release.staged, release.archive, served, commit=commit)
+        kept = releases.keep(shelf, release.digest, release.staged, release.archive, served, commit=commit)
+        if not shared and not (kept.folder / retained.SENT).exists():
+            mark = stack.run(drive, "describe").mark
+            with preflight.platform_client(settings) as client:
+                retained.push(client, staging.inputs(settings, release).base_name, mark, kept)
+    except (OSError, ToolkitError) as error:
+        bench.line(f"This release could not be kept to go back to it from anywhere: {error}")
 
 
 def _commit(root: Path) -> str:
@@ -449,6 +464,7 @@ def _try(
                 message=message,
                 decide=decide,
             )
+        staging.remember(settings, result.mark)
         say("nothing was changed" if result.stopped else counted(result.changes, done=True))
     return result
 

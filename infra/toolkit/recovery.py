@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from toolkit import stack, stackconfig
+from toolkit import retained, stack, stackconfig
 from toolkit.errors import DeploymentFailed, ToolkitError
 from toolkit.stack import Action, Driver, Event, OnEvent, StackResult
 from toolkit.stackconfig import StackInputs
@@ -70,11 +70,12 @@ class _Watch:
     on_event: OnEvent
     refresh: bool
     goes_on: bool
+    for_good: bool
     found: Found = field(default_factory=Found)
 
     def __call__(self, state: Event) -> str:
         try:
-            self.found = look(self.client, state)
+            self.found = look(self.client, state, for_good=self.for_good)
         except ToolkitError as error:
             note(self.on_event, f"Leftovers of earlier runs could not be looked for: {error.message}", audit=False)
         if not self.found.is_clean and not self.goes_on:
@@ -97,16 +98,18 @@ def run(
 ) -> StackResult:
     """Carry out `deploy` or `destroy` as `stack.run` does, after what earlier runs left has been put in order."""
     for goes_on in (False, True):
-        watch = _Watch(client, on_event, refresh, goes_on)
+        watch = _Watch(client, on_event, refresh, goes_on, for_good=action == "destroy")
         result = stack.run(driver, action, inputs, on_event=on_event, answers={"state": watch}, **options)
         if goes_on or watch.found.is_clean:
             break
-        tidy(driver, client=client, on_event=on_event)
+        tidy(driver, client=client, on_event=on_event, for_good=action == "destroy")
     return result
 
 
-def tidy(driver: Driver, *, client: Client, on_event: OnEvent) -> tuple[Stray, ...]:
+def tidy(driver: Driver, *, client: Client, on_event: OnEvent, for_good: bool = False) -> tuple[Stray, ...]:
     """End what a dead run has begun, and remove what failed ones have left; give what was removed.
+
+    `for_good` removes the releases that are kept on the platform, too.
 
     Raises DeploymentFailed that names what the platform does not let go of.
     """
@@ -115,7 +118,7 @@ def tidy(driver: Driver, *, client: Client, on_event: OnEvent) -> tuple[Stray, .
 
     def clean(state: Event) -> str:
         try:
-            strays = look(client, state).strays
+            strays = look(client, state, for_good=for_good).strays
         except ToolkitError as error:
             problems.append(error.message)
             strays = ()
@@ -142,9 +145,10 @@ def tidy(driver: Driver, *, client: Client, on_event: OnEvent) -> tuple[Stray, .
     return tuple(removed)
 
 
-def look(client: Client, state: Mapping[str, Any]) -> Found:
+def look(client: Client, state: Mapping[str, Any], *, for_good: bool = False) -> Found:
     """Compare the platform with what the state holds (`resources`, `mark`, `pending`).
 
+    Releases that are kept there are no strays, unless the stack goes `for_good`.
     Raises what the client raises: then nothing is known.
     """
     resources: Sequence[Mapping[str, str]] = state.get("resources", ())
@@ -154,9 +158,11 @@ def look(client: Client, state: Mapping[str, Any]) -> Found:
     with ThreadPoolExecutor(8, "look") as pool:
         gone = [pool.submit(_gone, client, kind, found) for kind, found in held]
         environments = pool.submit(client.environments_marked, stackconfig.marking(mark)) if mark else None
-        sources = pool.submit(client.sources_marked, f"-source-{mark}-") if mark else None
+        sources = pool.submit(client.sources_marked, f"-{mark}-") if mark else None
         own = [pool.submit(client.applications_of, found) for kind, found in held if kind == "source"]
-        stray_sources = _strays("source", sources.result() if sources else (), known)
+        wanted = (f"-source-{mark}-", *([retained.words(mark)] if for_good else []))
+        marked = [one for one in (sources.result() if sources else ()) if any(word in one["name"] for word in wanted)]
+        stray_sources = _strays("source", marked, known)
         applications = [one for each in own for one in each.result()]
         more = [pool.submit(client.applications_of, one.id) for one in stray_sources]
         applications += [one for each in more for one in each.result()]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from toolkit import archive, image, runtime_env, source, stackconfig
 from toolkit import engine as engines
@@ -21,6 +22,8 @@ from toolkit.source import StagedSource
 from toolkit.stackconfig import StackInputs
 
 WORKROOM = "run."
+
+TOLD = "inputs.json"
 
 
 @dataclass(frozen=True)
@@ -85,18 +88,25 @@ def named(staged: StagedSource, packed: Path) -> str:
     return hashlib.sha256(staged.digest.encode() + packed.read_bytes()).hexdigest()
 
 
-def tell(settings: Settings, release: Release, folder: Path, *, mark: str = "") -> None:
-    """Write what `pulumi up` by hand is told. The stack's mark stays as the last deployment has said it."""
-    path = folder / "inputs.json"
-    wanted = dataclasses.replace(inputs(settings, release), mark=mark or _told_mark(path))
+def tell(settings: Settings, release: Release, folder: Path) -> None:
+    """Write what `pulumi up` by hand is told; the stack's mark stays as the last deployment has said it."""
+    path = folder / TOLD
+    wanted = dataclasses.replace(inputs(settings, release), mark=str(_told(path).get("mark", "")))
     path.write_text(json.dumps(stackconfig.to_json(wanted), indent=1) + "\n")
 
 
-def _told_mark(path: Path) -> str:
+def remember(settings: Settings, mark: str) -> None:
+    """Write down the stack's mark, which the state has, for `pulumi up` by hand."""
+    path = settings.toolkit_dir / "stage" / settings.stack / TOLD
+    if mark and (told := _told(path)) and told.get("mark") != mark:
+        path.write_text(json.dumps({**told, "mark": mark}, indent=1) + "\n")
+
+
+def _told(path: Path) -> dict[str, Any]:
     try:
-        return str(json.loads(path.read_text()).get("mark", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def inputs(settings: Settings, release: Release) -> StackInputs:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 
@@ -53,6 +54,22 @@ def require_stack(settings: Settings, home: Path) -> None:
     """Raise StackMissing where that is known before anything is installed or started."""
     if has_own_state(settings, home) is False:
         raise stack.missing(settings.stack)
+
+
+def shelf(settings: Settings, home: Path) -> tuple[Path, bool]:
+    """Give the folder for releases to go back to, and whether everybody who has the state has it, too.
+
+    It lies beside a state that is in a folder, for whoever shares that. Where the state is somewhere else this folder
+    is this checkout's own.
+    """
+    own = settings.toolkit_dir / "releases" / settings.stack
+    url = urlsplit(state_backend(settings, home).get("PULUMI_BACKEND_URL", ""))
+    if url.scheme != "file":
+        return own, False
+    folder = Path(unquote(url.path))
+    if url.netloc or folder == _own_state(settings).resolve():
+        return own, not url.netloc
+    return folder / "bun-to-datarobot-releases" / settings.stack, True
 
 
 def forget(settings: Settings) -> None:

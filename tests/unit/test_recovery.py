@@ -211,7 +211,7 @@ def test_a_stray_that_stays_is_named_with_the_reason(
 def test_a_platform_that_cannot_be_looked_at_stops_nobody(
     platform: LocalPlatform, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: object) -> Found:
+    def fails(*_: object, **__: object) -> Found:
         raise PlatformError("in trouble")
 
     monkeypatch.setattr(recovery, "look", fails)

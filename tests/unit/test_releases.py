@@ -12,7 +12,7 @@ from toolkit.source import SourceFile, StagedSource
 
 def keep(folder: Path, name: str) -> releases.Kept:
     source = folder / "staged"
-    source.mkdir(exist_ok=True)
+    source.mkdir(parents=True, exist_ok=True)
     (source / "start-app.sh").write_text(f"#!/bin/sh\n# {name}\n")
     (source / ".env").write_text("DATAROBOT_API_TOKEN=secret\n")
     (folder / "context.zip").write_bytes(b"zip")

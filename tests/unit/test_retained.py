@@ -1,0 +1,78 @@
+"""Releases on the platform: what one machine has proved another one can go back to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.local_platform import LocalPlatform, local_platform
+from tests.unit.test_releases import keep
+from toolkit import recovery, releases, retained
+from toolkit.datarobot import Client
+
+MARK = "0a1b2c3d"
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[LocalPlatform]:
+    with local_platform(tmp_path / "platform") as running:
+        yield running
+
+
+@pytest.fixture
+def client(platform: LocalPlatform) -> Iterator[Client]:
+    with Client(f"{platform.url}/api/v2", platform.identity.full) as made:
+        yield made
+
+
+def names(client: Client) -> list[str]:
+    return sorted(one["name"] for one in client.sources_marked(""))
+
+
+def test_what_one_machine_has_proved_another_one_gets_as_it_was(tmp_path: Path, client: Client) -> None:
+    kept = keep(tmp_path, "a")
+    assert retained.push(client, "shop-prod", MARK, kept)
+    elsewhere = tmp_path / "elsewhere"
+    assert retained.pull(client, MARK, elsewhere) == 1
+    (found,) = releases.kept(elsewhere)
+    assert (found.digest, found.at, found.commit, dict(found.served)) == (kept.digest, kept.at, "c", {"": "a"})
+    assert (found.source / "start-app.sh").read_text() == "#!/bin/sh\n# a\n"
+    assert (found.source / "start-app.sh").stat().st_mode & 0o777 == 0o755
+    assert found.archive.read_bytes() == b"zip"
+    assert not (found.source / ".env").exists()
+    assert retained.pull(client, MARK, elsewhere) == 0
+    assert not retained.push(client, "shop-prod", MARK, found)  # it is there already
+
+
+def test_the_last_three_stay_and_those_of_others_are_let_alone(tmp_path: Path, client: Client) -> None:
+    retained.push(client, "shop-prod", "ffffffff", keep(tmp_path / "other", "a"))
+    for name in "abcde":
+        retained.push(client, "shop-prod", MARK, keep(tmp_path, name))
+    assert names(client) == [
+        *(f"shop-prod-release-{MARK}-{name * 12}" for name in "cde"),
+        f"shop-prod-release-ffffffff-{'a' * 12}",
+    ]
+
+
+def test_a_release_that_was_sent_by_half_is_sent_again_and_a_damaged_one_is_passed_over(
+    tmp_path: Path, client: Client
+) -> None:
+    name = f"shop-prod-release-{MARK}-{'a' * 12}"
+    client._send("POST", "customApplicationSources/", permission="", probes=False, json={"name": name})
+    assert retained.pull(client, MARK, tmp_path / "elsewhere") == 0
+    retained.push(client, "shop-prod", MARK, keep(tmp_path, "a"))
+    assert names(client) == [name]
+    client.put_source(f"shop-prod-release-{MARK}-{'b' * 12}", retained.FILE, b"no archive")
+    assert retained.pull(client, MARK, tmp_path / "elsewhere") == 1
+    assert [one.id for one in releases.kept(tmp_path / "elsewhere")] == ["a" * 12]
+
+
+def test_they_are_no_leftovers_until_the_stack_goes_for_good(tmp_path: Path, client: Client) -> None:
+    retained.push(client, "shop-prod", MARK, keep(tmp_path, "a"))
+    state = {"resources": [], "mark": MARK, "pending": 0}
+    assert recovery.look(client, state).is_clean
+    (stray,) = recovery.look(client, state, for_good=True).strays
+    assert stray.kind == "source"
+    assert recovery.look(client, {**state, "mark": "ffffffff"}, for_good=True).is_clean

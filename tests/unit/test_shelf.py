@@ -1,0 +1,35 @@
+"""Where the releases to go back to are kept: where the state is, as far as that is a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toolkit import settings as configuration
+from toolkit import statefiles
+
+
+@pytest.mark.parametrize(
+    ("backend", "place", "shared"),
+    [
+        ("", "checkout/.toolkit/releases/prod", True),
+        ("file://{home}/team", "home/team/bun-to-datarobot-releases/prod", True),
+        ("file://{home}/a%20team", "home/a team/bun-to-datarobot-releases/prod", True),
+        ("file://~/team", "checkout/.toolkit/releases/prod", False),
+        ("s3://bucket/states", "checkout/.toolkit/releases/prod", False),
+        ("https://api.pulumi.com", "checkout/.toolkit/releases/prod", False),
+    ],
+)
+def test_where_releases_are_kept(tmp_path: Path, backend: str, place: str, shared: bool) -> None:
+    root, home = tmp_path / "checkout", tmp_path / "home"
+    root.mkdir()
+    environ = {"PULUMI_BACKEND_URL": backend.format(home=home), "PULUMI_CONFIG_PASSPHRASE": "of the team"}
+    settings = configuration.load(environ, root / ".env", stack="prod", root=root, defaults={})
+    assert statefiles.shelf(settings, home) == (tmp_path / place, shared)
+
+
+def test_a_state_in_the_cloud_leaves_them_in_this_checkout(tmp_path: Path) -> None:
+    environ = {"PULUMI_ACCESS_TOKEN": "pul-0123456789"}
+    settings = configuration.load(environ, tmp_path / ".env", stack="prod", root=tmp_path, defaults={})
+    assert statefiles.shelf(settings, tmp_path) == (tmp_path / ".toolkit" / "releases" / "prod", False)
