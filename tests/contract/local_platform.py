@@ -18,6 +18,7 @@ from toolkit.emulator.edge import Edge
 from toolkit.emulator.identity import Identity
 from toolkit.emulator.listening import Listener
 from toolkit.emulator.mishaps import mishaps
+from toolkit.emulator.presence import Visits
 from toolkit.emulator.routes import Routes
 from toolkit.emulator.server import LARGEST_BODY, recorded
 from toolkit.emulator.steering import Steering
@@ -98,13 +99,14 @@ def local_platform(data: Path) -> Iterator[LocalPlatform]:
         ended = asyncio.Event()
         over.append((asyncio.get_running_loop(), ended))
         async with Upstream() as upstream:
-            routes = Routes(store, runner, who, lambda: platform.url)
+            visits = Visits()
+            routes = Routes(store, runner, who, lambda: platform.url, visits)
             plant = lambda: None  # noqa: E731
             steering = Steering(store, lambda: runner, routes, data, plant=plant, requests=platform.requests)
             record = recorded(platform.requests.append, lambda text: failures.append(AssertionError(text)))
             app = web.Application(client_max_size=LARGEST_BODY, middlewares=[record, mishaps(steering.faults)])
             routes.add_to(app)
-            Edge(store, runner, who, routes, upstream).add_to(app)
+            Edge(store, runner, who, routes, upstream, visits).add_to(app)
             steering.add_to(app)
             listener = Listener(app, shutdown_timeout=0.2)
             await listener.setup()

@@ -312,3 +312,21 @@ def test_an_id_with_escapes_is_no_way_around_the_prefix(
     response = visitor.request("GET", odd, headers=token, extensions={"target": urlsplit(odd).path.encode()})
     assert response.status_code in (200, 404)
     assert response.status_code == 404 or response.json()["path"] == "/x"
+
+
+def test_pages_that_people_ask_for_are_counted(
+    platform: LocalPlatform, token: dict[str, str], upstreams: list[int]
+) -> None:
+    application = make(platform)
+    url = serve(platform, application, upstreams[0])
+    with platform.client() as api:
+        path = f"customApplications/{application}/usages/"
+        assert api.get(path).json()["data"] == []
+        for accept in ("text/html,*/*", "application/json", "text/html"):
+            httpx.get(url, headers={**token, "Accept": accept}, trust_env=False).raise_for_status()
+        found = api.get(path, params={"limit": 1}).json()
+        assert (found["count"], found["totalCount"]) == (1, 2)
+        assert found["data"][0]["username"] == platform.identity.email
+        assert found["data"][0]["visitTimestamp"].endswith("Z")
+        assert api.get(f"customApplications/{'0' * 24}/usages/").status_code == 404
+        api.delete(f"customApplications/{application}/")

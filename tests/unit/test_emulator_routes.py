@@ -908,4 +908,24 @@ def test_the_record_of_requests_has_no_secret(api: httpx.Client, platform: Local
         assert secret not in shown
     last = platform.requests[-2]
     assert (last["method"], last["path"], last["status"]) == ("POST", "/api/v2/credentials/", 201)
-    assert set(last) == {"at", "method", "path", "query", "status", "ms"}
+    assert set(last) == {"at", "method", "path", "query", "status", "ms", "agent"}
+
+
+def test_lists_of_applications_are_filtered(api: httpx.Client, name: Names) -> None:
+    first = application(api, name("filter"), name=name("filtered"), resources={"replicas": 3})
+    second = application(api, name("filter"), name=name("filtered"), resources={"resourceLabel": "cpu.xlarge"})
+    ok(api.patch(f"customApplications/{second['id']}/", json={"externalAccessEnabled": True}))
+
+    def found(**params: str) -> set[str]:
+        listed = ok(api.get("customApplications/", params={"limit": "100", **params}))["data"]
+        return {one["id"] for one in listed} & {first["id"], second["id"]}
+
+    assert found() == {first["id"], second["id"]}
+    assert found(externalAccessEnabled="true") == {second["id"]}
+    assert found(externalAccessEnabled="False") == {first["id"]}
+    assert found(replicasMin="2") == {first["id"]}
+    assert found(replicasMax="2", resourceLabel="cpu.xlarge") == {second["id"]}
+    assert found(customApplicationSourceId=first["customApplicationSourceId"]) == {first["id"]}
+    assert found(status="no such state") == set()
+    refused(api.get("customApplications/?externalAccessEnabled=perhaps"), 422)
+    refused(api.get("customApplications/?replicasMin=some"), 422)

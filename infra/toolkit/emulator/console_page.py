@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -68,13 +69,13 @@ class ConsolePage:
         if not self._may_see(request):
             return web.Response(status=302, headers={"Location": f"/sign-in?next={quote('/')}"})
         who = "signed in as the administrator" if self._signed_in(request) else "read-only"
-        return _answer(draw(self._endpoint, who, self._content()))
+        return _answer(draw(self._endpoint, who, await self._content()))
 
     async def live(self, request: web.Request) -> web.Response:
         """GET /__emulator__/console: what changes, to be put into the page again and again."""
         if not self._may_see(request):
             return error(401, "Sign in to see this.")
-        return _answer(self._content())
+        return _answer(await self._content())
 
     async def asset(self, request: web.Request) -> web.Response:
         """GET the style and the script; they hold nothing of the platform."""
@@ -87,10 +88,11 @@ class ConsolePage:
         """Who asks from this machine, under a name of this machine: no container, no page of a stranger's name."""
         return self._signed_in(request) or is_local(request.remote, request.host)
 
-    def _content(self) -> str:
-        return content(
-            self._store, self._runner, self._requests, self._steering.switches, self._steering.faults.listed()
-        )
+    async def _content(self) -> str:
+        # In a thread: it asks the engine for logs, and visitors of the applications do not wait for that.
+        asked, faults = tuple(self._requests), self._steering.faults.listed()
+        switches = self._steering.switches
+        return await asyncio.to_thread(content, self._store, self._runner, asked, switches, faults, self._visits.count)
 
 
 def is_local(peer: str | None, host: str) -> bool:
@@ -117,7 +119,12 @@ def draw(endpoint: str, who: str, live: str) -> str:
 
 
 def content(
-    store: Store, runner: Runner, requests: Iterable[Body], switches: Switches, faults: Sequence[Mapping[str, Any]]
+    store: Store,
+    runner: Runner,
+    requests: Iterable[Body],
+    switches: Switches,
+    faults: Sequence[Mapping[str, Any]],
+    visits: Callable[[str], int] = lambda _id: 0,
 ) -> str:
     """Draw what changes: notices, figures, applications, environments, sources, the last requests."""
     applications, applications_total = store.find("application", newest_first=True, limit=SHOWN)
@@ -138,7 +145,7 @@ def content(
             _section(
                 "Applications",
                 applications_total,
-                [_application(store, runner, one) for one in applications],
+                [_application(store, runner, one, visits(one["id"])) for one in applications],
                 "Nothing is deployed yet. <code>invoke deploy --stack local</code> does it.",
             ),
             _section("Execution environments", environments_total, [_environment(store, one) for one in environments]),
@@ -185,7 +192,7 @@ def _row(key: str, name: str, state: str, facts: Sequence[str], when: str, insid
     )
 
 
-def _application(store: Store, runner: Runner, one: Body) -> str:
+def _application(store: Store, runner: Runner, one: Body, visits: int) -> str:
     resources = store.application_resources(one)
     bundle = BUNDLES.get(resources["resourceLabel"])
     size = f"{bundle.cpus} CPU, {bundle.memory // 2**20} MB" if bundle else resources["resourceLabel"]
@@ -193,7 +200,8 @@ def _application(store: Store, runner: Runner, one: Body) -> str:
     version = _found(store, "sourceVersion", one["customApplicationSourceVersionId"])
     source = _found(store, "source", one["customApplicationSourceId"])
     label = f"{source['name']} {version['label']}" if source and version else ""
-    facts = [_text(label), _text(f"{replicas} x {size}" if replicas > 1 else size)]
+    asked = f"asked {visits:,} time{'s' * (visits != 1)}" if visits else ""
+    facts = [_text(label), _text(f"{replicas} x {size}" if replicas > 1 else size), asked]
     path = f"/custom_applications/{_text(one['id'])}/"
     history = [
         (found["createdAt"], (_found(store, "sourceVersion", found["sourceVersionId"]) or {}).get("label", "removed"))

@@ -191,7 +191,7 @@ class Edge:
             return self._not_there(application, wants_page)
         target = targets[0] if len(targets) == 1 else self._replica(request, application, targets)
         added = self._visitor(request, application)
-        with self._visits.visit(application["id"]):
+        with self._visits.visit(application["id"], page=wants_page and request.method == "GET"):
             return await forward(request, target, self._upstream, headers=added, drop=NOT_FOR_THE_APP)
 
     def _visitor(self, request: web.Request, application: Body) -> dict[str, str]:

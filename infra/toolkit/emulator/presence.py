@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from toolkit.emulator.switches import Pace
 
+MOST_PAGES = 1000  # of each application
 ID = re.compile(r"[0-9a-f]{24}")
 LOOK_EVERY = 0.02
 
@@ -23,13 +24,16 @@ class Visits:
         self._here: Counter[str] = Counter()
         self._count: Counter[str] = Counter()
         self._last: dict[str, float] = {}
+        self._pages: dict[str, deque[float]] = {}
 
     @contextmanager
-    def visit(self, application: str) -> Iterator[None]:
-        """Count a visitor of an application for as long as the request takes."""
+    def visit(self, application: str, *, page: bool = False) -> Iterator[None]:
+        """Count a visitor of an application for as long as the request takes; a `page` is what a person asks for."""
         with self._lock:
             self._here[application] += 1
             self._count[application] += 1
+            if page:
+                self._pages.setdefault(application, deque(maxlen=MOST_PAGES)).append(time.time())
         try:
             yield
         finally:
@@ -49,10 +53,15 @@ class Visits:
         with self._lock:
             return self._count[application]
 
+    def pages(self, application: str) -> list[float]:
+        """Give when people asked an application for a page since the platform's start (seconds since 1970)."""
+        with self._lock:
+            return list(self._pages.get(application, ()))
+
     def forget(self, application: str) -> None:
         """Drop what is known of an application that is gone."""
         with self._lock:
-            for known in (self._here, self._count, self._last):
+            for known in (self._here, self._count, self._last, self._pages):
                 known.pop(application, None)
 
 

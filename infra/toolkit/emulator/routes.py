@@ -30,9 +30,10 @@ from toolkit.emulator.fields import (
     wrong,
 )
 from toolkit.emulator.identity import Identity, same
+from toolkit.emulator.presence import Visits
 from toolkit.emulator.routes_catalogue import API, ENDPOINTS, openapi
 from toolkit.emulator.runner import Runner
-from toolkit.emulator.store import Body, Store, now
+from toolkit.emulator.store import Body, Store, as_written, now
 from toolkit.settings import Secret
 
 VERSION = {"major": 2, "minor": 49, "versionString": "2.49.0", "releasedVersion": "2.49.0"}
@@ -59,7 +60,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Routes:
     """All handlers of the API. `base` gives the platform's own address for URLs in answers."""
 
-    def __init__(self, store: Store, runner: Runner, identity: Identity, base: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runner: Runner,
+        identity: Identity,
+        base: Callable[[], str],
+        visits: Visits | None = None,
+    ) -> None:
+        self._visits = visits or Visits()
         self._store = store
         self._runner = runner
         self._identity = identity
@@ -288,7 +297,8 @@ class Routes:
     async def list_environment_versions(self, request: web.Request) -> web.Response:
         """GET executionEnvironments/{id}/versions/."""
         self._store.get("environment", request.match_info["id"])
-        where = {"buildStatus": request.query.get("buildStatus")}
+        status = request.query.get("buildStatus")
+        where = (lambda one: one["buildStatus"] == status) if status is not None else None
         parent = request.match_info["id"]
         return self._stored(request, "environmentVersion", visible, parent=parent, newest_first=True, where=where)
 
@@ -405,9 +415,9 @@ class Routes:
 
     async def list_applications(self, request: web.Request) -> web.Response:
         """GET customApplications/: `name` is an exact filter."""
-        where = {key: request.query.get(key) for key in ("status", "customApplicationSourceId")}
+        wanted = application_filter(request, self._store.application_resources)
         name = request.query.get("name")
-        return self._stored(request, "application", self._application, name=name, where=where, sort=ordering(request))
+        return self._stored(request, "application", self._application, name=name, where=wanted, sort=ordering(request))
 
     async def get_application(self, request: web.Request) -> web.Response:
         """GET customApplications/{id}/."""
@@ -424,6 +434,7 @@ class Routes:
         """DELETE customApplications/{id}/."""
         self._store.delete_application(request.match_info["id"])
         self._runner.remove_application(request.match_info["id"])
+        self._visits.forget(request.match_info["id"])
         return web.Response(status=204)
 
     async def application_logs(self, request: web.Request) -> web.Response:
@@ -443,6 +454,13 @@ class Routes:
         found = self._store.get("application", request.match_info["id"])
         history: list[Body] = found["_history"]
         return self._page(request, history, len(history))
+
+    async def application_usages(self, request: web.Request) -> web.Response:
+        """GET …/usages/: who asked for a page and when, newest first; since the platform's start."""
+        found = self._store.get("application", request.match_info["id"])
+        who = {"userId": self._identity.user_id, "username": self._identity.email, "userType": "CREATOR"}
+        visits = [{**who, "visitTimestamp": as_written(at)} for at in reversed(self._visits.pages(found["id"]))]
+        return self._page(request, visits, len(visits))
 
     async def application_roles(self, request: web.Request) -> web.Response:
         """GET customApplications/{id}/sharedRoles/."""
@@ -604,18 +622,17 @@ class Routes:
         name: str | None = None,
         newest_first: bool = False,
         sort: str = "",
-        where: Mapping[str, str | None] | None = None,
+        where: Callable[[Body], bool] | None = None,
     ) -> web.Response:
         """Answer with a page of stored objects; filtering by `where` and sorting by a field read them all."""
         offset, limit = paging(request)
-        wanted = {key: value for key, value in (where or {}).items() if value is not None}
-        if not sort and not wanted:
+        if not sort and where is None:
             found, total = self._store.find(
                 kind, parent=parent, name=name, offset=offset, limit=limit, newest_first=newest_first
             )
             return self._envelope(request, [shape(one) for one in found], total, offset, limit)
         found, _ = self._store.find(kind, parent=parent, name=name, newest_first=newest_first)
-        found = [one for one in found if all(one.get(key) == value for key, value in wanted.items())]
+        found = [one for one in found if where is None or where(one)]
         if sort:
             key = sort.lstrip("-")
             found.sort(key=lambda one: _sortable(one.get(key)), reverse=sort.startswith("-"))
@@ -673,6 +690,34 @@ def ordering(request: web.Request) -> str:
     wanted = request.query.get("orderBy", "")
     if wanted.lstrip("-") not in ("", "name", "createdAt", "updatedAt"):
         raise wrong(orderBy="has to be name, createdAt or updatedAt, with a minus for descending")
+    return wanted
+
+
+def application_filter(request: web.Request, resources: Callable[[Body], Body]) -> Callable[[Body], bool] | None:
+    """Read the filters of the list of applications (1.4); None without any. Raises Invalid."""
+    query = request.query
+    same = {key: query[key] for key in ("status", "customApplicationSourceId") if key in query}
+    external, label = query.get("externalAccessEnabled", "").lower(), query.get("resourceLabel")
+    if external not in ("", "true", "false"):
+        raise wrong(externalAccessEnabled="has to be true or false")
+    try:
+        least, most = int(query.get("replicasMin", 0)), int(query.get("replicasMax", 2**31))
+    except ValueError:
+        raise wrong(replicasMin="replicasMin and replicasMax have to be whole numbers") from None
+    of_resources = label is not None or query.keys() & {"replicasMin", "replicasMax"}
+    if not same and not external and not of_resources:
+        return None
+
+    def wanted(one: Body) -> bool:
+        if any(one.get(key) != value for key, value in same.items()):
+            return False
+        if external and one["externalAccessEnabled"] is not (external == "true"):
+            return False
+        if not of_resources:
+            return True
+        found = resources(one)
+        return least <= found["replicas"] <= most and label in (None, found["resourceLabel"])
+
     return wanted
 
 

@@ -48,6 +48,14 @@ class Endpoint:
 API = "/api/v2"
 R, C, D, I, G = Evidence.RECORDED, Evidence.SOURCE, Evidence.DOCUMENTED, Evidence.INFERRED, Evidence.GUESSED  # noqa: E741
 PAGE = ("offset", "limit")
+FILTERS = (
+    "status",
+    "customApplicationSourceId",
+    "externalAccessEnabled",
+    "resourceLabel",
+    "replicasMin",
+    "replicasMax",
+)
 ENVIRONMENT, SOURCE = f"{API}/executionEnvironments/", f"{API}/customApplicationSources/"
 APPLICATION, CREDENTIAL, USE_CASE = f"{API}/customApplications/", f"{API}/credentials/", f"{API}/useCases/"
 
@@ -132,7 +140,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "list_applications",
         C,
         (_group("name is an exact filter", C), _group("the other filters, orderBy", D)),
-        query=("name", "status", "customApplicationSourceId", "orderBy", *PAGE),
+        query=("name", *FILTERS, "orderBy", *PAGE),
     ),
     Endpoint("GET", f"{APPLICATION}{{id}}/", "get_application", R, _APPLICATION),
     Endpoint(
@@ -150,6 +158,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "application_history",
         C,
         (_group("index 0 is the running version", G),),
+        query=PAGE,
+    ),
+    Endpoint(
+        "GET",
+        f"{APPLICATION}{{id}}/usages/",
+        "application_usages",
+        D,
+        (_group("visitTimestamp, userId, username, userType", G),),
         query=PAGE,
     ),
     Endpoint("GET", f"{APPLICATION}{{id}}/sharedRoles/", "application_roles", I, query=PAGE),

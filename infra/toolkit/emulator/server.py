@@ -138,7 +138,7 @@ class Platform:
             await self._listener.listen(host, self._port)
 
     def _application(self, runner: EngineRunner, upstream: Upstream) -> web.Application:
-        routes = Routes(self._store, runner, self._identity, lambda: self.base)
+        routes = Routes(self._store, runner, self._identity, lambda: self.base, self._visits)
         steering = Steering(self._store, lambda: runner, routes, self._data, plant=self._plant, requests=self._requests)
         self._steering = steering
         app = web.Application(
@@ -148,7 +148,10 @@ class Platform:
         routes.add_to(app)
         edge = Edge(self._store, runner, self._identity, routes, upstream, self._visits)
         edge.add_to(app)
-        ConsolePage(self._store, runner, steering, self._requests, edge.signed_in, self.base + API).add_to(app)
+        console = ConsolePage(
+            self._store, runner, steering, self._requests, edge.signed_in, self.base + API, self._visits
+        )
+        console.add_to(app)
         steering.add_to(app)  # last: it answers for everything below /__emulator__/ that nobody else has
         return app
 
