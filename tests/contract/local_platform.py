@@ -14,6 +14,7 @@ import httpx
 from aiohttp import web
 
 from toolkit.emulator import identity
+from toolkit.emulator.console_page import ConsolePage
 from toolkit.emulator.edge import Edge
 from toolkit.emulator.identity import Identity
 from toolkit.emulator.listening import Listener
@@ -106,7 +107,12 @@ def local_platform(data: Path) -> Iterator[LocalPlatform]:
             record = recorded(platform.requests.append, lambda text: failures.append(AssertionError(text)))
             app = web.Application(client_max_size=LARGEST_BODY, middlewares=[record, mishaps(steering.faults)])
             routes.add_to(app)
-            Edge(store, runner, who, routes, upstream, visits).add_to(app)
+            edge = Edge(store, runner, who, routes, upstream, visits)
+            edge.add_to(app)
+            console = ConsolePage(
+                store, runner, steering, platform.requests, edge.signed_in, lambda: f"{platform.url}/api/v2", visits
+            )
+            console.add_to(app)
             steering.add_to(app)
             listener = Listener(app, shutdown_timeout=0.2)
             await listener.setup()

@@ -47,7 +47,7 @@ class ConsolePage:
         steering: Steering,
         requests: Iterable[Body],
         signed_in: Callable[[web.BaseRequest], bool],
-        endpoint: str,
+        endpoint: Callable[[], str],
         visits: Visits | None = None,
     ) -> None:
         self._store = store
@@ -69,7 +69,7 @@ class ConsolePage:
         if not self._may_see(request):
             return web.Response(status=302, headers={"Location": f"/sign-in?next={quote('/')}"})
         who = "signed in as the administrator" if self._signed_in(request) else "read-only"
-        return _answer(draw(self._endpoint, who, await self._content()))
+        return _answer(draw(self._endpoint(), who, await self._content()))
 
     async def live(self, request: web.Request) -> web.Response:
         """GET /__emulator__/console: what changes, to be put into the page again and again."""
@@ -138,8 +138,8 @@ def content(
             _notices(switches, faults),
             '<div class="figures">',
             _figure(applications_total, "applications", f"{running} running"),
-            _figure(environments_total, "environments", f"{store.find('environmentVersion', limit=0)[1]} versions"),
-            _figure(sources_total, "sources", f"{store.find('sourceVersion', limit=0)[1]} versions"),
+            _figure(environments_total, "environments", _many(store.find("environmentVersion", limit=0)[1], "version")),
+            _figure(sources_total, "sources", _many(store.find("sourceVersion", limit=0)[1], "version")),
             _figure(len(asked), f"requests in {MINUTES} min", f"{bad} with an error" if bad else "none with an error"),
             "</div>",
             _section(
@@ -195,12 +195,12 @@ def _row(key: str, name: str, state: str, facts: Sequence[str], when: str, insid
 def _application(store: Store, runner: Runner, one: Body, visits: int) -> str:
     resources = store.application_resources(one)
     bundle = BUNDLES.get(resources["resourceLabel"])
-    size = f"{bundle.cpus} CPU, {bundle.memory // 2**20} MB" if bundle else resources["resourceLabel"]
+    size = f"{bundle.cpus:g} CPU, {bundle.memory / 2**30:g} GB" if bundle else resources["resourceLabel"]
     replicas = resources["replicas"]
     version = _found(store, "sourceVersion", one["customApplicationSourceVersionId"])
     source = _found(store, "source", one["customApplicationSourceId"])
     label = f"{source['name']} {version['label']}" if source and version else ""
-    asked = f"asked {visits:,} time{'s' * (visits != 1)}" if visits else ""
+    asked = _many(visits, "request") if visits else ""
     facts = [_text(label), _text(f"{replicas} x {size}" if replicas > 1 else size), asked]
     path = f"/custom_applications/{_text(one['id'])}/"
     history = [
@@ -221,7 +221,7 @@ def _application(store: Store, runner: Runner, one: Body, visits: int) -> str:
 def _environment(store: Store, one: Body) -> str:
     versions, total = store.find("environmentVersion", parent=one["id"], newest_first=True, limit=10)
     state = _state(versions[0]["buildStatus"]) if versions else _state("no version")
-    facts = [f"{total} version{'s' * (total != 1)}", _text(one["programmingLanguage"])]
+    facts = [_many(total, "version"), _text(one["programmingLanguage"])]
     inside = [f"<p><code>{_text(one['id'])}</code> {_text(one['description'])}</p>"]
     for found in versions[:3]:
         title = f"Build of {found['created'][:19].replace('T', ' ')}: {found['buildStatus']}"
@@ -235,8 +235,8 @@ def _source(store: Store, one: Body) -> str:
     files = sorted(item["filePath"] for item in latest["items"]) if latest else []
     facts = [
         _text(f"latest {latest['label']}") if latest else "no version",
-        f"{len(files)} file{'s' * (len(files) != 1)}" if latest else "",
-        f"{total} version{'s' * (total != 1)}",
+        _many(len(files), "file") if latest else "",
+        _many(total, "version"),
     ]
     shown = [_text(path) for path in files[:SHOWN_FILES]]
     if len(files) > SHOWN_FILES:
@@ -287,6 +287,10 @@ def _found(store: Store, kind: str, id: str | None) -> Body | None:  # noqa: A00
 
 def _answer(text: str) -> web.Response:
     return web.Response(text=text, content_type="text/html", headers=SECURITY)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _text(value: Any) -> str:

@@ -45,8 +45,12 @@ h1 {{ font-size: 1.25rem; margin: 0 0 .5rem }} p {{ margin: .5rem 0 }} small {{ 
 input, button {{ font: inherit; padding: .5rem .75rem; border-radius: 8px; border: 1px solid #8886; width: 100%;
   box-sizing: border-box; margin-top: .5rem }}
 button {{ background: #2d5bd1; color: #fff; border: 0; cursor: pointer }}
+form {{ margin-top: 1rem }} code {{ font: .9em ui-monospace, "DejaVu Sans Mono", monospace }}
+.mark {{ width: 2.1rem; height: 2.1rem; border-radius: 9px; margin-bottom: 1rem;
+  background: linear-gradient(135deg, #2d5bd1, #7c4ddb) }}
+input:focus-visible, button:focus-visible, a:focus-visible {{ outline: 2px solid #2d5bd1; outline-offset: 1px }}
 pre {{ overflow: auto; font-size: .8rem; background: #8882; padding: .75rem; border-radius: 8px }}
-</style></head><body><main><h1>{title}</h1>{content}
+</style></head><body><main><div class="mark" aria-hidden="true"></div><h1>{title}</h1>{content}
 <p><small>Local DataRobot (emulator)</small></p></main></body></html>
 """
 
@@ -119,7 +123,8 @@ class Edge:
             f'{used}<form method="post"><label>API token of the local platform'
             '<input type="password" name="token" autocomplete="current-password" autofocus required></label>'
             f'<input type="hidden" name="next" value="{html.escape(target)}"><button>Sign in</button></form>'
-            "<p><small>It is shown by: invoke emulator.start --json</small></p>",
+            "<p><small><code>invoke open</code> comes in without it; "
+            "<code>invoke emulator.start --json</code> shows it.</small></p>",
         )
 
     async def sign_in(self, request: web.Request) -> web.Response:

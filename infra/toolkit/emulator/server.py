@@ -149,7 +149,7 @@ class Platform:
         edge = Edge(self._store, runner, self._identity, routes, upstream, self._visits)
         edge.add_to(app)
         console = ConsolePage(
-            self._store, runner, steering, self._requests, edge.signed_in, self.base + API, self._visits
+            self._store, runner, steering, self._requests, edge.signed_in, lambda: self.base + API, self._visits
         )
         console.add_to(app)
         steering.add_to(app)  # last: it answers for everything below /__emulator__/ that nobody else has
