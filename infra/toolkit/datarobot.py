@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from toolkit.errors import ConfigurationError, PermissionDenied, TimedOut, ToolkitError
-from toolkit.settings import Secret
+from toolkit.settings import Secret, is_this_machine
 
 LONGEST_QUOTE = 1000
 TIMEOUT = httpx.Timeout(10, connect=3)
@@ -49,6 +49,8 @@ class Client:
                 headers={"Authorization": f"Bearer {token.reveal()}", "Accept": "application/json"},
                 timeout=TIMEOUT,
                 follow_redirects=False,
+                # A proxy is for the world: with one, the local platform's token would leave this machine.
+                trust_env=not is_this_machine(urlsplit(self.endpoint).hostname or ""),
                 transport=transport,
             )
         except (httpx.InvalidURL, ValueError) as error:

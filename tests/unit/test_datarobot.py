@@ -5,10 +5,13 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.contract.local_platform import local_platform
+from tests.reliability.way_out import listening
 from toolkit.datarobot import READ_NOTEBOOKS, READ_USE_CASES, Client, PlatformError
 from toolkit.errors import ConfigurationError, PermissionDenied, TimedOut, ToolkitError
 from toolkit.settings import Secret
@@ -267,3 +270,18 @@ def test_an_address_that_is_none(endpoint: str) -> None:
 def test_the_client_shows_no_token() -> None:
     with client(sound) as made:
         assert TOKEN not in repr(made) + repr(vars(made)) + repr(made._client.headers)
+
+
+def test_a_platform_on_this_machine_is_asked_without_any_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with local_platform(tmp_path) as platform, listening() as (port, asked):
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with Client(f"{platform.url}/api/v2", platform.identity.full) as client:
+            assert client.check_access()
+        assert asked == []
+        with Client("http://app.datarobot.example/api/v2", platform.identity.full) as client:
+            with pytest.raises(ToolkitError):
+                client.check_access()
+        assert asked == ["GET http://app.datarobot.example/api/v2/version/ HTTP/1.1"]
