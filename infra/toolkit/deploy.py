@@ -113,8 +113,9 @@ def deploy(
     """Deploy the app to the stack of these settings.
 
     With `skip_smoke` the release need not be proved: the history says so, and no rollback leads to it. When the proof
-    fails and `roll_back` holds, the release that was proved before serves again. Raises SmokeFailed, Cancelled (nothing
-    was changed), DeploymentFailed with the platform's own reason, VerificationFailed, or what the steps raise.
+    fails, or the new release does not start, and `roll_back` holds, the one that was proved before serves again.
+    Raises SmokeFailed, Cancelled (nothing was changed), DeploymentFailed with the platform's own reason,
+    VerificationFailed, or what the steps raise.
     """
     started = time.monotonic()
     with statefiles.locked(settings):
@@ -130,11 +131,11 @@ def deploy(
                 stand_in = " (stand-in)" if drive.plugin.stand_in else ""
                 say(f"{drive.pulumi.version} ({drive.pulumi.origin}), provider {drive.plugin.version}{stand_in}")
         note = "" if report.checks else "smoke skipped"
-        outputs, changes = _converge(settings, drive, release, bench, confirm, note=note)
         try:
+            outputs, changes = _converge(settings, drive, release, bench, confirm, note=note)
             verified = _verify(settings, outputs, report.served, bench)
-        except VerificationFailed as error:
-            if not roll_back:
+        except (DeploymentFailed, VerificationFailed) as error:
+            if not roll_back or (isinstance(error, DeploymentFailed) and not _is_down(settings, drive)):
                 raise
             raise _rolled_back(settings, drive, release, bench, error) from error
         if report.served:
@@ -195,26 +196,34 @@ def _staged_again(settings: Settings, kept: Kept, bench: Bench) -> Release:
     return release
 
 
+def _is_down(settings: Settings, drive: Driver) -> bool:
+    """Whether the application that the stack had before does not run any more, as the platform says."""
+    with suppress(ToolkitError), preflight.platform_client(settings) as client:
+        before = stack.run(drive, "describe").outputs
+        return before is not None and client.application(before.app_id).get("status") == "failed"
+    return False
+
+
 def _rolled_back(
-    settings: Settings, drive: Driver, failed: Release, bench: Bench, error: VerificationFailed
-) -> VerificationFailed:
-    """Let the release from before serve again; give the error that says what is so now."""
+    settings: Settings, drive: Driver, failed: Release, bench: Bench, error: DeploymentFailed | VerificationFailed
+) -> ToolkitError:
+    """Let the release from before serve again; give the error, of the same kind, that says what is so now."""
     try:
         kept = releases.choose(_there(settings, drive, bench), failed.digest)
     except ConfigurationError:
         return error  # a first deployment: there is nothing to go back to
-    bench.line(f"The proof failed: {error.message}")
+    bench.line(f"Going back to release {kept.id}: {error.message}")
     try:
         _serve_again(settings, drive, kept, bench, lambda _changes: True)
     except ToolkitError as problem:
-        return VerificationFailed(
+        return type(error)(
             f"{error.message} Going back to release {kept.id} failed too: {problem.message}",
             hint=f"See what is there: invoke status --stack {settings.stack}. Then: invoke deploy, or invoke rollback.",
             details=(*error.details, *problem.details),
         )
-    return VerificationFailed(
+    return type(error)(
         f"{error.message} Release {kept.id} serves again.",
-        hint=f"{error.hint} To keep a release that fails its proof: --no-rollback.".strip(),
+        hint=f"{error.hint} To keep a release that does not serve: --no-rollback.".strip(),
         details=error.details,
     )
 

@@ -6,6 +6,7 @@ shipped (without the runtime `.env`, which is written anew), the archive of the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import shutil
@@ -27,13 +28,17 @@ SHORT = 12  # characters of a digest that name a release
 
 @dataclass(frozen=True)
 class Kept:
-    """A proved release in `folder`: `served` maps paths below the app's URL to digests, `at` is when (seconds)."""
+    """A proved release in `folder`: `served` maps paths below the app's URL to digests, `at` is when (seconds).
+
+    `seal` names the files as they were when they were put there.
+    """
 
     digest: str
     at: float
     commit: str
     served: Mapping[str, str]
     folder: Path
+    seal: str
 
     @property
     def id(self) -> str:
@@ -50,6 +55,11 @@ class Kept:
         """The archive of the environment."""
         return self.folder / "context.zip"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all files are there as they were."""
+        return _seal(self.folder) == self.seal
+
 
 def keep(
     shelf: Path, digest: str, staged: StagedSource, archive: Path, served: Mapping[str, str], *, commit: str = ""
@@ -57,7 +67,7 @@ def keep(
     """Keep a release that was proved, as the newest of its shelf; what is older than the last three goes."""
     shelf.mkdir(parents=True, exist_ok=True)
     folder = shelf / digest[:SHORT]
-    if (found := _read(folder)) is None or dict(found.served) != dict(served):
+    if (found := _read(folder)) is None or dict(found.served) != dict(served) or not found.is_whole:
         draft = shelf / f".{secrets.token_hex(6)}"
         for file in staged.files:
             if file.path != RUNTIME_ENV:
@@ -68,14 +78,14 @@ def keep(
         shutil.copyfile(archive, draft / "context.zip")
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
-    at = time.time()
-    about = {"digest": digest, "at": at, "commit": commit, "served": dict(served)}
+    at, seal = time.time(), _seal(folder)
+    about = {"digest": digest, "at": at, "commit": commit, "served": dict(served), "seal": seal}
     draft_about = folder / f".{ABOUT}"
     draft_about.write_text(json.dumps(about, indent=1) + "\n")
     draft_about.replace(folder / ABOUT)
     for old in kept(shelf)[KEPT:]:
         shutil.rmtree(old.folder, ignore_errors=True)
-    return Kept(digest, at, commit, dict(served), folder)
+    return Kept(digest, at, commit, dict(served), folder, seal)
 
 
 def kept(shelf: Path) -> list[Kept]:
@@ -87,9 +97,9 @@ def kept(shelf: Path) -> list[Kept]:
 def choose(shelf: Path, current: str, to: str = "") -> Kept:
     """Give the release to go back to: the one that `to` begins to name, else the last one that is not `current`.
 
-    Raises ConfigurationError that lists what there is.
+    One whose files are not what they were is passed over. Raises ConfigurationError that lists what there is.
     """
-    there = kept(shelf)
+    there = [one for one in kept(shelf) if one.is_whole]
     fitting = [one for one in there if (one.digest.startswith(to) if to else one.digest != current)]
     if len(fitting) == 1 or (fitting and not to):
         return fitting[0]
@@ -109,5 +119,25 @@ def _read(folder: Path) -> Kept | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
         if (folder / "context.zip").is_file():
-            return Kept(str(about["digest"]), float(about["at"]), str(about["commit"]), about["served"], folder)
+            return Kept(
+                str(about["digest"]),
+                float(about["at"]),
+                str(about["commit"]),
+                about["served"],
+                folder,
+                str(about["seal"]),
+            )
     return None
+
+
+def _seal(folder: Path) -> str:
+    """Name the content of a kept release: paths, modes and bytes of the app's files, and the archive."""
+    whole = hashlib.sha256()
+    for path in sorted((folder / "source").rglob("*")):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix()
+            whole.update(f"{name}\0{path.stat().st_mode & 0o777:o}\0".encode())
+            whole.update(hashlib.sha256(path.read_bytes()).digest())
+    archive = folder / "context.zip"
+    whole.update(hashlib.sha256(archive.read_bytes()).digest() if archive.is_file() else b"")
+    return whole.hexdigest()

@@ -23,6 +23,7 @@ FAILS_FOR_VISITORS = SERVER.replace(
     "const { pathname }",
     'if (request.headers.has("x-user-email")) return new Response("no", { status: 500 });\n  const { pathname }',
 )
+DIES_THERE = 'if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) { console.error("cannot live here"); process.exit(9); }\n'
 
 
 @pytest.fixture
@@ -51,6 +52,13 @@ def test_a_release_that_fails_its_proof_makes_room_for_the_one_before(checkout: 
     assert f"Release {first['release'][:12]} serves again." in broken.stderr
     assert "first" in _page(checkout)
     assert checkout.application_url() == first["outputs"]["app_url"]
+    checkout.write("custom_application/server.ts", DIES_THERE + SERVER)
+    dead = checkout.invoke("deploy", "--stack", "local", "--yes")
+    assert dead.code == 5, dead.stdout + dead.stderr
+    assert "cannot live here" in dead.stderr
+    assert f"Release {first['release'][:12]} serves again." in dead.stderr
+    assert "first" in _page(checkout)
+    checkout.write("custom_application/server.ts", FAILS_FOR_VISITORS)
     kept = checkout.invoke("deploy", "--stack", "local", "--yes", "--no-rollback")
     assert kept.code == 6
     assert "serves again" not in kept.stderr

@@ -281,6 +281,7 @@ def test_a_platform_on_this_machine_is_asked_without_any_proxy(tmp_path: Path, m
         with Client(f"{platform.url}/api/v2", platform.identity.full) as client:
             assert client.check_access()
         assert asked == []
-        with Client("http://app.datarobot.example/api/v2", platform.identity.full) as client, pytest.raises(ToolkitError):
+        elsewhere = Client("http://app.datarobot.example/api/v2", platform.identity.full)
+        with elsewhere as client, pytest.raises(ToolkitError):
             client.check_access()
         assert asked == ["GET http://app.datarobot.example/api/v2/version/ HTTP/1.1"]

@@ -58,3 +58,15 @@ def test_a_damaged_one_does_not_count(tmp_path: Path) -> None:
     other = keep(tmp_path, "b")
     (other.folder / "release.json").write_text(json.dumps({"digest": "b"}))
     assert [one.digest[0] for one in releases.kept(tmp_path / "shelf")] == ["a"]
+
+
+def test_one_whose_files_are_not_what_they_were_is_no_release_to_go_back_to(tmp_path: Path) -> None:
+    older, spoilt, current = (keep(tmp_path, name) for name in "abc")
+    (spoilt.source / "start-app.sh").write_text("cut o")
+    assert releases.choose(tmp_path / "shelf", current.digest) == older
+    with pytest.raises(ConfigurationError, match="no release"):
+        releases.choose(tmp_path / "shelf", current.digest, spoilt.id)
+    (older.source / "start-app.sh").chmod(0o644)
+    with pytest.raises(ConfigurationError, match="no earlier release"):
+        releases.choose(tmp_path / "shelf", current.digest)
+    assert keep(tmp_path, "b").is_whole  # proved again, it is put there again
