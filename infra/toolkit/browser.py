@@ -85,6 +85,7 @@ class Asked:
     is_frame: bool = False
     held_back: bool = False  # it would have changed something, so it was not let through
     like_page: bool = False  # its answer is the start page itself
+    heeded: bool = False  # it failed, and the script looked whether it did
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ class Visit:
     status: int  # of its document; 0 when the page was reached without loading one
     shown: bool
     root: str = ""  # the element that ought to hold the page and is empty
+    complains: bool = False  # it tells the visitor of an error
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,7 @@ class _Look:
         self._last_event = time.monotonic()
         self._said: list[Said] = []
         self._rejections: set[str] = set()
+        self._heeded: set[str] = set()
         self._blocked: list[Blocked] = []
         self._sheets: dict[str, Sheet] = {}
         self._sockets: dict[str, Socket] = {}
@@ -287,7 +290,7 @@ class _Look:
             self._problem,
             self._hangs,
             tuple(self._visits),
-            tuple(Asked(**{**one, **self._streamed(one)}) for one in self._asked),
+            tuple(Asked(**{**one, **self._streamed(one)}, heeded=one["url"] in self._heeded) for one in self._asked),
             said,
             tuple(self._blocked),
             tuple(self._sheets.values()),
@@ -451,9 +454,11 @@ class _Look:
         self._later(dialog.accept() if dialog.type == "beforeunload" else dialog.dismiss())
 
     def _told(self, _source: Any, event: dict[str, Any]) -> None:
-        """What the script in the page tells: a rejected promise, or something that a policy kept out."""
+        """What the script in the page tells: a rejected promise, a failure it deals with, what a policy kept out."""
         if event.get("what") == "rejection":
             self._rejections.add(str(event.get("text", ""))[:500])
+        elif event.get("what") == "heeded" and len(self._heeded) < 1000:
+            self._heeded.add(str(event.get("url", "")))
         elif event.get("what") == "policy" and len(self._blocked) < 100:
             place = f"{event.get('source', '')}:{event.get('line', 0)}" if event.get("source") else ""
             self._blocked.append(Blocked(str(event.get("directive")), str(event.get("url")), place, self._step))
@@ -588,7 +593,8 @@ class _Look:
         if self._where(page.url) != "inside":
             self._strayed.append((page.url, how))
             return
-        self._visits.append(Visit(page.url, how, status, bool(shown["shown"]), str(shown["root"])))
+        visit = Visit(page.url, how, status, bool(shown["shown"]), str(shown["root"]), bool(shown["complains"]))
+        self._visits.append(visit)
         types = {one["url"]: one["content_type"] for one in self._asked if one["kind"] == "stylesheet"}
         for url in shown["unstyled"]:
             self._sheets.setdefault(url, Sheet(url, types.get(url, ""), how))
@@ -599,7 +605,7 @@ class _Look:
     # using
 
     async def _explore(self, context: BrowserContext, page: Page) -> None:
-        """Click what can be clicked, document order, controls before links; reload what has an address of its own."""
+        """Click and fill in what there is: controls, fields, links, document order; reload what has its own address."""
         await context.route("**/*", self._hold_back)
         seen: list[str] = [f"a {self._url}"]
         shapes: dict[str, int] = {}
@@ -623,9 +629,12 @@ class _Look:
             escaped = False
             seen.append(control["key"])
             shapes[control["shape"]] = shapes.get(control["shape"], 0) + 1
-            self._begin(f"click on {control['name']}")
+            self._begin(f"{'entry in' if control['text'] else 'click on'} {control['name']}")
             before, asked = page.url, len(self._asked)
             await self._within(page.mouse.click(control["x"], control["y"]))
+            if control["text"]:
+                await self._within(page.keyboard.type(control["text"]))
+                await self._within(page.keyboard.press("Enter"))
             await self._idle(page)
             await self._settle(3.0)
             if page.url != before or _documents(self._asked[asked:]):

@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
 from toolkit.fetch import MEGABYTE, Fetch, Response
-from toolkit.judging import HTML_TYPES, Problem, header_references, misread, textual, unfit
+from toolkit.judging import HTML_TYPES, Problem, header_references, misread, taken_as, textual, unfit
 from toolkit.references.css import css_references
 from toolkit.references.html import html_document
 from toolkit.references.javascript import script_references
@@ -284,7 +284,7 @@ class _Crawl:
         if len(response.body) > MAX_PARSED:
             return
         if kind in (Kind.PAGE, Kind.FRAME):
-            if mime in HTML_TYPES and self._once(url, "html"):
+            if taken_as(response) in HTML_TYPES and self._once(url, "html"):
                 self._read_page(task, response)
         elif kind is Kind.STYLESHEET or (kind is Kind.ASSET and mime == "text/css"):
             if self._once(url, "css"):

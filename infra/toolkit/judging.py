@@ -34,7 +34,11 @@ class Problem(StrEnum):
 
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_META_CHARSET = re.compile(rb"<meta[^>]+charset", re.IGNORECASE)
+# What makes a browser take a body without a type for a page (MIME sniffing standard, 7.1).
+_PAGE_BEGINS = re.compile(
+    rb"\s*<(?:!doctype html|!--|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p|meta)[\s>]"
+)
+_META_CHARSET = re.compile(rb"<meta[^>]+charset[\s=\"']*([\w.:-]*)", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _READ_AS_TEXT = frozenset(
     {Kind.PAGE, Kind.FRAME, Kind.STYLESHEET, Kind.SCRIPT, Kind.MODULE, Kind.WORKER, Kind.SERVICE_WORKER, Kind.MANIFEST}
@@ -78,7 +82,7 @@ def unfit(kind: Kind, response: Response, *, first: bool = False) -> tuple[Probl
     if kind in _READ_AS_TEXT and response.body.startswith(_GZIP):
         return Problem.BROKEN, "is compressed, but has no Content-Encoding: gzip: browsers take it for damaged"
     if kind in (Kind.PAGE, Kind.FRAME):
-        if first and mime not in HTML_TYPES and not _is_json(response):
+        if first and taken_as(response) not in HTML_TYPES and not _is_json(response) and not _is_plain_text(response):
             return (
                 Problem.TYPE,
                 f"answers {mime or 'no content type'}, not text/html: browsers show it as text or save it",
@@ -90,7 +94,7 @@ def unfit(kind: Kind, response: Response, *, first: bool = False) -> tuple[Probl
     javascript = mime in JAVASCRIPT_TYPES
     nosniff = response.headers.get("x-content-type-options", "").strip().lower() == "nosniff"
     shown = mime or "no content type"
-    if kind is Kind.STYLESHEET and mime != "text/css":
+    if kind is Kind.STYLESHEET and mime != "text/css" and (mime or nosniff):  # no type at all passes for text/css
         return Problem.TYPE, f"is {shown}, but browsers only take text/css as a style sheet"
     if kind in (Kind.MODULE, Kind.SERVICE_WORKER) and not javascript and not _special_module(response):
         return Problem.TYPE, f"is {shown}, but browsers only take text/javascript as {_NOUNS[kind]}"
@@ -105,6 +109,23 @@ def unfit(kind: Kind, response: Response, *, first: bool = False) -> tuple[Probl
     if kind is Kind.IMAGE and mime != "image/svg+xml" and response.body.lstrip()[:5].lower() in (b"<svg ", b"<?xml"):
         return Problem.TYPE, f"is {shown}, but browsers only draw SVG as image/svg+xml"
     return None
+
+
+def taken_as(response: Response) -> str:
+    """Give the MIME type that a browser goes by: where none is sent, it looks whether the body begins as a page.
+
+    MIME sniffing standard, 7.1; `X-Content-Type-Options: nosniff` forbids it.
+    """
+    nosniff = response.headers.get("x-content-type-options", "").strip().lower() == "nosniff"
+    if not response.content_type and not nosniff and _PAGE_BEGINS.match(response.body[:512].lower()):
+        return "text/html"
+    return response.content_type
+
+
+def _is_plain_text(response: Response) -> bool:
+    """Whether this is a text that is meant to be read as it is, such as "Hello from Bun!"; no page sent as text."""
+    written = response.content_type == "text/plain" or not response.content_type
+    return written and b"\0" not in response.body and not response.body.lstrip().startswith(b"<")
 
 
 def _is_json(response: Response) -> bool:
@@ -139,11 +160,13 @@ def misread(response: Response) -> str:
     mime, body = response.content_type, response.body
     if mime not in HTML_TYPES | JAVASCRIPT_TYPES | {"text/css"} or body.isascii():
         return ""
+    named = re.search(r"charset=[\"']?([\w.:-]+)", response.headers.get("content-type", ""), re.IGNORECASE)
+    said = named[1] if named else (found := _META_CHARSET.search(body[:1024])) and found[1].decode()
     try:
         body.decode("utf-8")
     except UnicodeDecodeError:
-        return ""
-    named = re.search(r"charset=[\"']?([\w.:-]+)", response.headers.get("content-type", ""), re.IGNORECASE)
+        wrong = str(said).lower() in ("utf-8", "utf8") and not response.error
+        return f"is said to be {said}, but is written in another encoding" if wrong else ""
     if named:
         wrong = named[1].lower() not in ("utf-8", "utf8")
         return f"is written in UTF-8, but sent as {named[1]}" if wrong else ""

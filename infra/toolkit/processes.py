@@ -12,12 +12,15 @@ from dataclasses import dataclass
 PORT = 8080
 END = "end\n"
 SIGTERM_BIT = 1 << 14
-# Prints the sockets that listen, then for every process its id, its sockets, its command line and its status; of those
-# with sockets the environment too, in hexadecimal.
+# Prints the sockets that listen, on TCP and in the file system, then for every process its id, its sockets, its command
+# line and its status; of those with sockets the environment too, in hexadecimal.
 SCRIPT = r"""
 cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | while read -r _ local _ state _ _ _ _ _ inode _; do
   [ "$state" = 0A ] && echo "listen $local $inode"
 done
+while read -r _ _ _ flags _ _ _ path; do
+  [ "$flags" = 00010000 ] && echo "unix $path"
+done < /proc/net/unix 2>/dev/null
 for process in /proc/[0-9]*; do
   [ "$process" = "/proc/$$" ] && continue
   sockets=$(ls -l "$process/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\].*/\1/p' | tr '\n' ' ')
@@ -57,6 +60,7 @@ class Inside:
 
     processes: tuple[Process, ...] = ()
     listeners: tuple[Listener, ...] = ()
+    unix_sockets: tuple[str, ...] = ()  # their paths; those of no file begin with @
 
     @property
     def server(self) -> Listener | None:
@@ -70,6 +74,7 @@ UNSEEN = Inside()
 def parse(output: str) -> Inside:
     """Read what SCRIPT prints: sockets (in the form of /proc/net/tcp) are joined with their processes."""
     sockets: list[tuple[str, int, str]] = []
+    unix_sockets: list[str] = []
     owners: dict[str, tuple[int, str, dict[str, str]]] = {}
     processes: list[Process] = []
     pid, inodes, command = 0, [""], ""
@@ -79,6 +84,8 @@ def parse(output: str) -> Inside:
             local, inode = rest.split()
             address, port = local.rsplit(":", 1)
             sockets.append((_address(address), int(port, 16), inode))
+        elif kind == "unix":
+            unix_sockets.append(rest.strip())
         elif kind == "process":
             number, *inodes = rest.split()
             pid = int(number)
@@ -92,7 +99,8 @@ def parse(output: str) -> Inside:
                 owners.setdefault(inode, (pid, command, environment))
     unknown: tuple[int, str, dict[str, str]] = (0, "", {})
     listeners = [Listener(address, port, *owners.get(inode, unknown)) for address, port, inode in sockets]
-    return Inside(tuple(sorted(processes, key=lambda one: one.pid)), tuple(listeners))
+    ordered = sorted(processes, key=lambda one: one.pid)
+    return Inside(tuple(ordered), tuple(listeners), tuple(filter(None, unix_sockets)))
 
 
 def _number(status: str, name: str, base: int = 10) -> int:

@@ -38,7 +38,7 @@ from toolkit.image import BUILD_OWNER, AppImage, BuildFailed
 from toolkit.processes import Inside
 from toolkit.report import Check, Moment, SmokeReport
 from toolkit.settings import Secret
-from toolkit.source import StagedSource
+from toolkit.source import NotShippable, StagedSource
 from toolkit.waiting import STATE_EVERY, patience, wait
 
 OWNER = "smoke"
@@ -116,6 +116,11 @@ def before_build(staged: StagedSource, error: BuildFailed | None = None) -> tupl
     if error is not None:
         asked.append(build.hook(sources, error))
     return merge(asked)
+
+
+def refused(refusal: NotShippable) -> SmokeReport:
+    """Give the report of an app that cannot even be staged."""
+    return SmokeReport({}, 0.0, merge([source.refused(refusal.details, refusal.hint)]))
 
 
 def after_build(staged: StagedSource, image: AppImage) -> tuple[Check, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -308,7 +309,10 @@ def _hook_problems(selection: Selection, contents: Mapping[str, _Content]) -> It
                     yield f"{path}:{number}: ends like a Windows line (CRLF); save the file with LF"
                     break
             stream.seek(0)
-            if path == HOOKS[1] and not SHEBANG.match(stream.read(200)):
+            begins = stream.read(200)
+            if path in HOOKS and begins.startswith(codecs.BOM_UTF8):
+                yield f"{path}:1: begins with a byte order mark, which no shell understands; save it as plain UTF-8"
+            elif path == HOOKS[1] and not SHEBANG.match(begins):
                 yield f"{path}:1: does not begin with '#!/'; its first line must name its shell, for example #!/bin/sh"
 
 
@@ -325,9 +329,13 @@ def _nothing_ships(app: Path, selection: Selection) -> ConfigurationError:
     )
 
 
-def _refusal(app: Path, problems: list[str]) -> ConfigurationError:
+class NotShippable(ConfigurationError):
+    """Files of the app keep it from shipping; `details` names them, `path:line: why` each."""
+
+
+def _refusal(app: Path, problems: list[str]) -> NotShippable:
     count = "One problem keeps" if len(problems) == 1 else f"{len(problems)} problems keep"
-    return ConfigurationError(
+    return NotShippable(
         f"{count} {app.name} from shipping.",
         hint=f"Correct them, or list what need not ship in {app.name}/{IGNORE_FILE}. Is something no secret after all? "
         f"Say so on its line (toolkit: allow-secret), or in {IGNORE_FILE}: # toolkit: allow-secret PATTERN",

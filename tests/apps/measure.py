@@ -21,7 +21,7 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException, ImageNotFound
 
-from tests.apps import browser_apps, bun_apps, more_apps, whole_apps
+from tests.apps import browser_apps, bun_apps, more_apps, stranger_apps, whole_apps
 from tests.apps.bun_apps import BunApp
 from toolkit import baseimage, bundles, image, smoke
 from toolkit import engine as engines
@@ -32,7 +32,8 @@ from toolkit.report import Check, failed
 from toolkit.settings import Secret
 from toolkit.source import SourceFile, StagedSource
 
-CORPUS = (*bun_apps.ALL, *more_apps.MORE, *whole_apps.PLAIN, *browser_apps.ALL, *whole_apps.SEEN)
+USED = (*browser_apps.ALL, *whole_apps.SEEN, *stranger_apps.SEEN)
+CORPUS = (*bun_apps.ALL, *more_apps.MORE, *whole_apps.PLAIN, *stranger_apps.PLAIN, *USED)
 OUTCOMES = ("hit", "miss", "other cause", "false alarm", "not measured")
 GRAVITY = {"pass": 0, "warn": 1, "fail": 2, "error": 3}
 TABLE = Path(__file__).parents[2] / "docs" / "smoke-corpus.md"
@@ -100,7 +101,7 @@ def measure_one(engine: docker.DockerClient, host: str, environment: image.Envir
         options = smoke.SmokeOptions(
             mode=app.mode, bundle=bundle, health_path=app.health_path, full_token=token, patience=app.patience
         )
-        if app in browser_apps.ALL or app in whole_apps.SEEN:
+        if app in USED:
             options = replace(options, browser=find_chromium(os.environ))
         report = smoke.run(engine, built, staged, options, host=host)
     return Measured(app, report.verdict, first_line(report.checks), time.monotonic() - began)

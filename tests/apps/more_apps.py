@@ -442,7 +442,7 @@ _STARTS = (
     _listens("node_localhost", "127.0.0.1:8080 only", {"index.ts": _NODE.replace('"0.0.0.0"', '"127.0.0.1"')}),
     _listens(
         "unix_socket",
-        "does not listen on any port",
+        "listens on the Unix socket /tmp/s instead of port 8080",
         {"index.ts": 'Bun.serve({ unix: "/tmp/s", fetch: () => new Response() });\n'},
         8,
     ),

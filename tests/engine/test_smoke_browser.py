@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.apps import browser_apps, whole_apps
+from tests.apps import browser_apps, stranger_apps, whole_apps
 from tests.apps.bun_apps import BunApp
 from tests.engine.test_smoke import Ground, expected, ground, told, two_at_once
 from toolkit.browser import find_chromium
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-APPS = (*browser_apps.ALL, *whole_apps.SEEN)
+APPS = (*browser_apps.ALL, *whole_apps.SEEN, *stranger_apps.SEEN)
 
 
 @pytest.fixture(scope="module")

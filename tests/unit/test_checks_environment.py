@@ -57,6 +57,11 @@ def test_every_value_is_told_apart(tmp_path: Path, value: str | None, status: st
             "sets it again after it loaded .env",
             "start-app.sh:3",
         ),
+        (
+            {**script("sh ./load.sh", "exec bun x"), "load.sh": "set -a\n. ./.env\n"},
+            "load.sh loads .env in a process of its own",
+            "start-app.sh:2",
+        ),
         (script("[ -f .env ] && echo found", "exec bun x"), "mentions .env, but does not load it", "start-app.sh:2"),
     ],
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,3 +96,25 @@ def test_the_worst_comes_first_and_what_is_accepted_is_no_finding() -> None:
     accepted = replace(failed("front.page", "x"), accepted="known")
     checks = [warned("crawl.links", "w"), accepted, failed("start.probe", "f"), passed("crawl.hosts", "p")]
     assert [check.id for check in worst_first(checks)] == ["start.probe", "crawl.links"]
+
+
+@pytest.mark.parametrize("output", [warned, passed])
+def test_a_build_that_went_on_is_the_cause_of_what_is_missing(output: Callable[..., Check]) -> None:
+    said = "cp: cannot stat 'src': No such file or directory"
+    merged = by_id(
+        output("build.output", "it went on", evidence=[said]),
+        failed("start.probe", "The platform's probe GET / is answered with 404", hint="x"),
+    )
+    assert merged["build.output"].status == "fail"
+    assert merged["build.output"].title == (
+        f"build-app.sh printed errors, but ended with success ({said}): the platform's probe GET / is answered with 404"
+    )
+    assert merged["start.probe"].status == "skip"
+
+
+def test_a_build_that_went_on_is_not_the_cause_of_everything() -> None:
+    merged = by_id(
+        warned("build.output", "it went on", evidence=["error: x"]),
+        failed("start.probe", "The platform's probe GET / is answered with 401", hint="x"),
+    )
+    assert (merged["build.output"].status, merged["start.probe"].status) == ("warn", "fail")

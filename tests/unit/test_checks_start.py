@@ -10,6 +10,7 @@ from toolkit.checks import lifecycle, start
 from toolkit.checks.context import Again, Waited
 from toolkit.container import ContainerState, StopResult
 from toolkit.processes import Inside, Listener, Process
+from toolkit.selection import LeftOut
 
 BUN = Listener("0.0.0.0", 8080, 7, "bun index.ts", {})
 
@@ -59,6 +60,37 @@ def test_not_answering_is_told_with_what_listens(
     assert (check.status, check.title) == ("fail", title)
     if listeners:
         assert "process 7: bun index.ts" in check.evidence[0]
+
+
+def test_a_unix_socket_is_named_when_nothing_else_listens(tmp_path: Path) -> None:
+    inside = Inside(unix_sockets=("/tmp/app.sock",))
+    check = start.listens(context(tmp_path, waited=Waited(None, 2.0, RUNNING, inside), logs=()))
+    assert check.title == "The app listens on the Unix socket /tmp/app.sock instead of port 8080"
+
+
+def test_an_error_that_does_not_end_the_process_is_why_nothing_listens(tmp_path: Path) -> None:
+    logs = ("$ bun --hot server.ts", "error: no queue", "      at /opt/code/server.ts:1:7")
+    check = start.listens(context(tmp_path, waited=Waited(None, 2.0, RUNNING), logs=logs))
+    assert check.title == "The app does not listen on any port: error: no queue"
+
+
+@pytest.mark.parametrize(("found", "said"), [(1, "dist does not ship, and build-app.sh did not make it"), (0, "404")])
+def test_a_folder_that_never_ships_is_named_when_its_files_are_missed(tmp_path: Path, found: int, said: str) -> None:
+    class App:
+        def exec(self, argv: list[str]) -> tuple[int, str]:
+            assert argv == ["test", "-e", "dist"]
+            return found, ""
+
+    sound = context(tmp_path, waited=Waited(replace(OK, status=404), 0.1, RUNNING), app=App())
+    left = (LeftOut("node_modules", "never ships: node_modules"), LeftOut("dist", "never ships: dist"))
+    check = start.probe(replace(sound, staged=replace(sound.staged, left_out=left)))
+    assert check.title.endswith(said)
+
+
+def test_an_error_of_the_server_is_told_with_its_answer(tmp_path: Path) -> None:
+    waited = Waited(replace(OK, status=500), 0.1, RUNNING)
+    check = start.probe(context(tmp_path, waited=waited, logs=("listening", "TypeError: db is null")))
+    assert check.title == "The platform's probe GET / is answered with 500: TypeError: db is null"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,20 @@ def test_a_browser_that_has_to_be_there_and_is_not(
         proving.smoke(tmp_path, "", **{**OPTIONS, "browser": "on"})
     assert ended.value.code == 10
     assert "gone is no browser" in capsys.readouterr().err
+
+
+def test_an_app_that_cannot_ship_gets_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app, environment = tmp_path / "app", tmp_path / "environment"
+    app.mkdir()
+    environment.mkdir()
+    (environment / "Dockerfile").write_text("FROM oven/bun:1-debian\n")
+    (app / "start-app.sh").write_bytes(b"#!/bin/sh\r\nexec bun index.ts\r\n")
+    (app / "build-app.sh").write_text("#!/bin/sh\n")
+    report = tmp_path / "report.json"
+    overrides = {"APP_DIR": str(app), "ENVIRONMENT_DIR": str(environment)}
+    with pytest.raises(Exit) as ended:
+        proving.smoke(tmp_path, "", **{**OPTIONS, "overrides": overrides, "json_to": str(report)})
+    assert ended.value.code == 4
+    (check,) = json.loads(report.read_text())["checks"]
+    assert (check["id"], check["status"]) == ("source.hooks", "fail")
+    assert check["title"].startswith("The app cannot ship: start-app.sh:1: ends like a Windows line (CRLF)")

@@ -352,7 +352,7 @@ def test_integrity_is_checked() -> None:
     [
         (Kind.STYLESHEET, "text/css; charset=utf-8", True),
         (Kind.STYLESHEET, "text/plain", False),
-        (Kind.STYLESHEET, "", False),
+        (Kind.STYLESHEET, "", True),
         (Kind.MODULE, "text/javascript", True),
         (Kind.MODULE, "application/javascript", True),
         (Kind.MODULE, "text/plain", False),
@@ -545,6 +545,44 @@ def test_urls_with_the_apps_own_host_have_to_be_https_where_browsers_insist() ->
 def test_texts_are_sent_in_the_encoding_that_they_are_written_in(mime: str, body: str, words: str) -> None:
     said = misread(Response("http://host/p/", 200, {"content-type": mime}, body.encode()))
     assert said.startswith(words) and bool(said) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("mime", "start", "wrong"),
+    [
+        ("text/html; charset=utf-8", "", True),
+        ("text/html", "<meta charset=utf-8>", True),
+        ("text/html", '<meta http-equiv="Content-Type" content="text/html; charset=UTF-8">', True),
+        ("text/html; charset=iso-8859-1", "", False),
+        ("text/html", "", False),
+    ],
+)
+def test_what_is_said_to_be_utf8_and_is_not_comes_out_wrong(mime: str, start: str, wrong: bool) -> None:
+    body = f"{start}<p>grün".encode("latin-1")
+    said = misread(Response("http://host/p/", 200, {"content-type": mime}, body))
+    assert said.endswith("but is written in another encoding") is wrong
+    assert bool(said) is wrong
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "fine"),
+    [
+        ({"content-type": "text/plain;charset=utf-8"}, b"Hello from Bun!", True),
+        ({"content-type": "text/plain"}, b"<!doctype html><p>Hello", False),
+        ({"content-type": "application/octet-stream"}, b"Hello", False),
+        ({}, b"<!doctype html><p>Hello", True),
+        ({}, b" <html><p>Hello", True),
+        ({"x-content-type-options": "nosniff"}, b"<!doctype html><p>Hello", False),
+        ({}, b"\0\1\2", False),
+    ],
+)
+def test_the_start_page_is_judged_as_browsers_show_it(headers: dict[str, str], body: bytes, fine: bool) -> None:
+    assert (unfit(Kind.PAGE, Response(START, 200, headers, body), first=True) is None) is fine
+
+
+def test_a_page_without_a_type_is_read_like_any_other() -> None:
+    crawled = result({"": (200, {}, "<!doctype html><meta charset=utf-8><script src=/a.js></script>")})
+    assert [(found.problem, found.literal) for found in crawled.findings] == [(Problem.OUTSIDE, "/a.js")]
 
 
 def test_source_maps_are_looked_at_but_not_missed() -> None:

@@ -10,6 +10,8 @@ def test_listening_sockets_are_joined_with_their_processes() -> None:
             "listen 0100007F:0BB8 222",
             "listen 00000000000000000000000000000000:1F91 333",
             "listen 00000000000000000000000001000000:1F92 444",
+            "unix /tmp/app.sock",
+            "unix ",
             "process 7 111 999 ",
             "command bun index.ts ",
             "status Name:;bun;PPid:;1;SigCgt:;0000000000014000;",
@@ -30,6 +32,7 @@ def test_listening_sockets_are_joined_with_their_processes() -> None:
     ]
     assert found[0].environment == {"DATAROBOT_API_TOKEN": "a=b", "PORT": "8080"}
     assert inside.server == found[0]
+    assert inside.unix_sockets == ("/tmp/app.sock",)
     assert inside.processes == (
         Process(7, 1, "bun index.ts", handles_sigterm=True),
         Process(9, 7, "node other.js", handles_sigterm=False),

@@ -147,6 +147,11 @@ def test_import_maps_resolve_as_browsers_do(specifier: str, url: str | None) -> 
     assert mapped.resolve(specifier, PAGE + "js/m.js") == url
 
 
+def test_the_scope_of_a_service_worker_is_named() -> None:
+    found = script_references('navigator.serviceWorker.register("./sw.js", { type: "module", scope: "/" })', PAGE)
+    assert [(ref.literal, ref.kind) for ref in found] == [("./sw.js", Kind.SERVICE_WORKER), ("/", Kind.LINK)]
+
+
 def test_a_scope_of_an_import_map_wins() -> None:
     mapped = ImportMap({"a": PAGE + "1.js"}, {PAGE + "old/": {"a": PAGE + "2.js"}})
     assert mapped.resolve("a", PAGE + "old/m.js") == PAGE + "2.js"

@@ -387,6 +387,12 @@ def test_start_app_needs_a_shebang(app: Path, target: Path, text: str) -> None:
     assert line.startswith("start-app.sh:1:")
 
 
+def test_a_byte_order_mark_is_called_by_its_name(app: Path, target: Path) -> None:
+    write(app, {"start-app.sh": "\ufeff#!/bin/sh\n", "build-app.sh": "\ufeffset -e\n"})
+    assert all("byte order mark" in line for line in problems(app, target))
+    assert len(problems(app, target)) == 2
+
+
 @pytest.mark.parametrize("text", ["#!/bin/sh\n", "#!/usr/bin/env bash\n", "#! /bin/sh -e\n"])
 def test_good_shebangs(app: Path, target: Path, text: str) -> None:
     write(app, {"start-app.sh": text})

@@ -13,6 +13,15 @@ from toolkit.report import Check, failed, passed, warned
 _ERROR = re.compile(r"(?:\w*error\b|.*: (?:command )?not found$|.*Syntax error)", re.IGNORECASE)
 _SWALLOWED = re.compile(r"(?:^|: )[^\s:]+: (?:command )?not found$|^error: |^error\[|Module not found", re.IGNORECASE)
 
+# The same in words that harmless commands use too: they count when something is missing in the end (checks.merge).
+_DOUBTFUL = re.compile(
+    r"No such file or directory$|^\w*Error: |^npm (?:ERR!|error) |\berror TS\d+|\[ERROR\]|^E[A-Z]{4,} |Build failed|"
+    r"\bfailed with \d+ errors?\b",
+    re.IGNORECASE,
+)
+GO_NO_FURTHER = "Begin build-app.sh with `set -e`, so that an error ends the build."
+WENT_ON = "build-app.sh printed errors, but ended with success"
+
 
 def hook(context: Sources, error: BuildFailed | None = None) -> Check:
     """build-app.sh ends with exit code 0; `error` says how it did not."""
@@ -45,14 +54,15 @@ def output(context: Built) -> Check:
     if suspicious:
         return warned(
             "build.output",
-            "build-app.sh printed errors, but ended with success",
+            WENT_ON,
             suspicious[0],
             evidence=suspicious[:5],
-            hint="Begin build-app.sh with `set -e`, so that an error ends the build.",
+            hint=GO_NO_FURTHER,
         )
     said = f"after {context.build.seconds:.1f} s"
     if context.build.memory:
         said += f", with at most {context.build.memory // 2**20} MB of memory in use"
     if context.build.outside:
         said += f"; it also writes outside the working directory: {', '.join(context.build.outside[:3])}"
-    return passed("build.output", "build-app.sh ended without errors", said)
+    doubtful = [line.strip() for line in context.build_log if _DOUBTFUL.search(line.strip())]
+    return passed("build.output", "build-app.sh ended without errors", said, evidence=doubtful[:5])

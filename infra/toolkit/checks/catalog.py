@@ -9,6 +9,7 @@ from toolkit.report import Check
 
 QUESTIONS = MappingProxyType(
     {
+        "source.ships": "Does no file, and no secret in one, keep the app from shipping?",
         "source.hooks": "Are both hooks there, as the platform reads them?",
         "source.package": "Can everything that package.json names be had on the platform?",
         "source.lockfile": "Do package.json and bun.lock agree?",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from toolkit.checks.browser import coped_with
 from toolkit.checks.context import Context
 from toolkit.checks.origin import places
 from toolkit.crawl import Finding
@@ -14,7 +17,8 @@ def links(context: Context) -> Check:
     """In-app links and the data files that scripts fetch lead somewhere."""
     if context.unseen or context.crawled is None:
         return skipped("crawl.links", context.unseen)
-    dead = context.crawled.of(Problem.DEAD_LINK)
+    meant = coped_with(context.browser)
+    dead = [one for one in context.crawled.of(Problem.DEAD_LINK) if urlsplit(one.url).path not in meant]
     if dead:
         return warned(
             "crawl.links",

@@ -83,7 +83,7 @@ def _restricted(context: Context) -> Check:
             evidence=[code],
             hint=LOAD_HINT,
         )
-    cause, where = _cause(script)
+    cause, where = _in_a_child(context, script) or _cause(script)
     return failed(
         check,
         f"The app runs with the platform's restricted token: {cause}",
@@ -91,6 +91,21 @@ def _restricted(context: Context) -> Check:
         evidence=_lines(context, where) if where else [START],
         hint=LOAD_HINT,
     )
+
+
+_CALLED = re.compile(r"(?m)^\s*(?:(?:/bin/|/usr/bin/env )?(?:sh|bash|dash)\s+(?:-\w+\s+)*|(?=\./))(?:\./)?([\w./-]+)")
+
+_LOADS = re.compile(r"(?m)(?:^|[\s;&(])(?:\.|source)\s+\S*\.env\b")
+
+
+def _in_a_child(context: Context, script: str) -> tuple[str, str] | None:
+    """Find the script that start-app.sh calls, not sources, to load `.env`: what it sets ends with it."""
+    for called in _CALLED.findall(script):
+        if called in context.paths and re.search(
+            r"(?m)(?:^|[\s;&(])(?:\.|source)\s+\S*\.env\b", context.text_of(called)
+        ):
+            return f"{called} loads .env in a process of its own, which the server does not see", called
+    return None
 
 
 def _cause(script: str) -> tuple[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
+from toolkit.checks.build import GO_NO_FURTHER, WENT_ON
 from toolkit.checks.catalog import QUESTIONS, with_question
-from toolkit.report import Check, skipped
+from toolkit.report import Check, failed, skipped
 
 # Which answers of the static checks speak of the same thing as one of the browser's.
 SAME = {
@@ -27,6 +29,9 @@ FOLLOWS = {
     "browser.page": (*CAUSES, "browser.blocked", "browser.hosts"),
     "browser.errors": (*CAUSES, "browser.blocked", "browser.hosts", "browser.sockets", "browser.page"),
 }
+# What is missing when a build went on after an error.
+SWALLOWED, LOST = "build.output", ("start.listens", "start.probe", "front.assets")
+_LOST = re.compile(r"answered with 404|answers 404|the file is missing|[Cc]annot find|[Nn]ot found|No such file|ENOENT")
 _WORDS = {"fail": 2, "warn": 1}
 
 
@@ -47,6 +52,7 @@ def merge(checks: Iterable[Check]) -> tuple[Check, ...]:
                 answers[other] = _with_evidence(known, check)
                 answers[check_id] = _told(check, other)
                 break
+    _blame_the_build(answers)
     for check_id, causes in FOLLOWS.items():
         check = answers.get(check_id)
         if check is None or check.status not in _WORDS:
@@ -56,6 +62,23 @@ def merge(checks: Iterable[Check]) -> tuple[Check, ...]:
             answers[cause] = _with_evidence(answers[cause], check)
             answers[check_id] = _told(check, cause)
     return tuple(sorted(answers.values(), key=lambda one: order.index(one.id) if one.id in order else len(order)))
+
+
+def _blame_the_build(answers: dict[str, Check]) -> None:
+    """A build that printed errors and went on is the cause when something that it makes is not there."""
+    swallowed = answers.get(SWALLOWED)
+    if swallowed is None or not swallowed.evidence:
+        return
+    for check_id in LOST:
+        check = answers.get(check_id)
+        if check is None or check.status != "fail" or not _LOST.search(check.title):
+            continue
+        title = f"{WENT_ON} ({swallowed.evidence[0][:100]}): {check.title[:1].lower()}{check.title[1:]}"
+        blamed = failed(SWALLOWED, title, evidence=swallowed.evidence, hint=GO_NO_FURTHER)
+        blamed = replace(blamed, question=swallowed.question, seconds=swallowed.seconds)
+        answers[SWALLOWED] = _with_evidence(blamed, check)
+        answers[check_id] = _told(check, SWALLOWED)
+        return
 
 
 def _tells(known: Check, check: Check) -> bool:

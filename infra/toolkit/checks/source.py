@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -51,6 +51,19 @@ def hooks(context: Sources) -> Check:
             hint="Save it with LF line endings.",
         )
     return passed("source.hooks", "the hooks are there", "" if BUILD in paths else f"no {BUILD}: nothing is built")
+
+
+def refused(problems: Sequence[str], hint: str) -> Check:
+    """Say why the app cannot even be staged: `problems` are of the form `path:line: why`."""
+    hook = problems[0].partition(":")[0].endswith(".sh")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    title = f"The app cannot ship: {problems[0]}{more}"
+    return failed("source.hooks" if hook else "source.ships", title, evidence=problems[:20], hint=hint)
+
+
+def ships(context: Sources) -> Check:
+    """No secret and no file that the platform cannot take keeps the app from shipping; staging refuses those."""
+    return passed("source.ships", f"{len(context.staged.files)} files ship")
 
 
 def package(context: Sources) -> Check:
@@ -127,7 +140,7 @@ def size(context: Sources) -> Check:
     )
 
 
-CHECKS = (hooks, package, lockfile, size)
+CHECKS = (ships, hooks, package, lockfile, size)
 
 
 def _dependencies(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

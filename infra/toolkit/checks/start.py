@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from toolkit.checks import names, source
-from toolkit.checks.context import PORT, Context
+from toolkit.checks.context import PORT, Context, Sources
 from toolkit.container import ContainerState
 from toolkit.processes import Listener
 from toolkit.report import Check, failed, passed, skipped, warned
@@ -31,6 +31,7 @@ _FRAME = re.compile(r"\s*\d+ \||\s*at \S|\s*\^+\s*$|Bun v\d")  # of the source, 
 _READ = re.compile(r"^\s*(?:if\s+|while\s+|!\s*)*read\s+[-\w]")
 _AMPERSAND = re.compile(r"^\s*[^#\s].*[^&>|]&(?:\s|$)|^\s*(?:nohup|setsid)\s")
 _ANY = ("0.0.0.0", "::")
+NOT_SHIPPED = "Let build-app.sh make {}: what is built is built on the platform. Or give it another name."
 _LOG_LINES = 12
 MUCH_LOG = 20 * 10**6  # bytes
 SLOW = 45.0  # seconds; known is only that the platform gives up after two to five minutes (platform-contract 3)
@@ -65,8 +66,13 @@ def listens(context: Context) -> Check:
     title, hint = "The app does not listen on any port", "Long work (install, build) belongs into build-app.sh."
     if repeated := _repeated(context.logs):
         title, hint = f"The app starts over and over: {repeated}", "Correct what the last lines of its log say."
+    elif paths := waited.inside.unix_sockets:
+        title = f"The app listens on the Unix socket {paths[0]} instead of port {PORT}"
+        hint = f"Listen on TCP: Bun.serve({{ hostname: '0.0.0.0', port: {PORT} }}), without `unix`."
     elif script := _reading(context):
         return _waits_for_input(script, context)
+    elif (said := last(context.logs)) and _SAYS_WHY.match(said):
+        title, hint = f"{title}: {said}", "Correct what the last lines of its log say."
     return failed(
         "start.listens",
         title,
@@ -139,6 +145,9 @@ def _exited(context: Context) -> Check:
         hint = f"They differ {names.difference(wanted, path)}: on the platform these are two files. Write it as it is."
     elif bashism(context.logs):
         hint = BASHISM
+    elif path := next((path for path in unshipped(context) if re.search(rf"[\"'/ ]{re.escape(path)}/", shown)), ""):
+        shown += f"; {path} does not ship"
+        hint = NOT_SHIPPED.format(path)
     return failed(
         "start.listens",
         f"The app exited {how(state)}" + (f": {shown}" if shown else ""),
@@ -231,15 +240,33 @@ def probe(context: Context) -> Check:
     if response is None:
         return skipped("start.probe", context.down)
     path = context.probe_path
+    title = f"The platform's probe GET {path} is answered with {response.status}"
     if 200 <= response.status < 400:
-        return passed("start.probe", f"the platform's probe GET {path} is answered with {response.status}")
+        return passed("start.probe", title[:1].lower() + title[1:])
+    hint = f"Answer GET {path} with 200 for everybody; the platform lets only signed-in visitors through anyway."
+    if response.status in (404, 500) and (lost := _not_made(context)):
+        title += f": {lost} does not ship, and build-app.sh did not make it"
+        hint = NOT_SHIPPED.format(lost)
+    elif response.status >= 500 and (said := last(context.logs)) and _SAYS_WHY.match(said):
+        title += f": {said}"
     return failed(
         "start.probe",
-        f"The platform's probe GET {path} is answered with {response.status}",
+        title,
         "Expected 2xx or 3xx, without sign-in and without headers: otherwise the platform calls the app failed.",
         evidence=context.logs[-5:],
-        hint=f"Answer GET {path} with 200 for everybody; the platform lets only signed-in visitors through anyway.",
+        hint=hint,
     )
+
+
+def unshipped(context: Sources) -> list[str]:
+    """Folders of the app that never ship by their name, though a server may be meant to serve them (toolkit.source)."""
+    kept = [left.path for left in context.staged.left_out if left.reason.startswith("never ships: ")]
+    return [path for path in kept if not path.rsplit("/", 1)[-1].startswith((".", "__", "node_modules"))]
+
+
+def _not_made(context: Context) -> str:
+    """The first folder that does not ship and is not in the running container either."""
+    return next((path for path in unshipped(context) if context.app.exec(["test", "-e", path])[0] == 1), "")
 
 
 def stable(context: Context) -> Check:

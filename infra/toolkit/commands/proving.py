@@ -24,6 +24,7 @@ from toolkit.console import Console
 from toolkit.errors import ConfigurationError, SmokeFailed, ToolkitError
 from toolkit.report import SmokeReport, write_whole
 from toolkit.settings import Secret, Settings
+from toolkit.source import NotShippable
 
 # Looks like a token, so that searching for parts of it finds nothing that is no leak; opens nothing.
 PLACEHOLDER_TOKEN = Secret(hashlib.sha256(b"smoke without an account").hexdigest())
@@ -109,8 +110,12 @@ def smoke(
             keep=functools.partial(_hold, console) if keep else None,
         )
         with staging.workroom(settings) as room:
-            release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
-            report = gate.prove(settings, release, bench, options=options, fresh=fresh, reuse=False)
+            try:
+                release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
+            except NotShippable as refusal:
+                report = smoking.refused(refusal)
+            else:
+                report = gate.prove(settings, release, bench, options=options, fresh=fresh, reuse=False)
         if chromium is None and settings.browser == "auto" and (not families or "browser" in families):
             report = replace(report, notes=(*report.notes, NO_CHROMIUM))
         _write_reports(settings, report, json_to="" if json_to == "-" else json_to, junit=junit, html=html)

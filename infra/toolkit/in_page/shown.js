@@ -49,5 +49,6 @@
   let root = "";
   const empty = body && [...body.children].find((child) => !hidden.has(child.nodeName) && !child.children.length);
   if (!shown && empty) root = empty.id ? `#${empty.id}` : `<${empty.nodeName.toLowerCase()}>`;
-  return { shown, root, unstyled, links: [...links].slice(0, 300) };
+  const complains = /\b(error|fail(ed|ure)?|could ?n[o']t|can ?not|unable|not found|404|wrong)\b/i.test(body?.innerText);
+  return { shown, root, complains, unstyled, links: [...links].slice(0, 300) };
 }

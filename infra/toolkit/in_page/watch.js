@@ -21,5 +21,33 @@
       line: event.lineNumber,
     });
   });
+  // A script that looks at the status of a failed call, or takes it that its body is no JSON, knows what it does.
+  const heeded = new Set();
+  const heed = (url) => {
+    if (url && !heeded.has(url)) tell?.({ what: "heeded", url });
+    heeded.add(url);
+  };
+  const getter = (prototype, name) => Object.getOwnPropertyDescriptor(prototype, name).get;
+  const statusOf = { Response: getter(Response.prototype, "status"), XHR: getter(XMLHttpRequest.prototype, "status") };
+  const watch = (prototype, name, status, url) => {
+    const get = getter(prototype, name);
+    Object.defineProperty(prototype, name, {
+      configurable: true,
+      enumerable: true,
+      get() {
+        if (status.call(this) >= 400) heed(this[url]);
+        return get.call(this);
+      },
+    });
+  };
+  watch(Response.prototype, "ok", statusOf.Response, "url");
+  watch(Response.prototype, "status", statusOf.Response, "url");
+  watch(XMLHttpRequest.prototype, "status", statusOf.XHR, "responseURL");
+  const json = Response.prototype.json;
+  Response.prototype.json = function () {
+    const read = json.call(this);
+    if (statusOf.Response.call(this) >= 400) read.catch(() => heed(this.url));
+    return read;
+  };
   Object.defineProperty(window, Symbol.for("smoke"), { value: { listens } });
 })();

@@ -268,6 +268,8 @@ class _Script:
                 self._add(argument, Kind.WORKER, "importScripts()", against="self")
         elif name.endswith("serviceWorker.register"):
             self._add(arguments[0], Kind.SERVICE_WORKER, "serviceWorker.register()")
+            if len(arguments) > 1 and (scope := self._property(arguments[1], "scope")) is not None:
+                self._add(scope, Kind.LINK, "scope of serviceWorker.register()")
         elif name.endswith(".sendBeacon"):
             self._add(arguments[0], Kind.CALL, "sendBeacon()")
         elif name.endswith(".open") and len(arguments) > 1 and self._known(arguments[0]).upper() in _HTTP_METHODS:
@@ -295,6 +297,14 @@ class _Script:
         if outer is not None and _STREAMED.search(self._text(outer)[:60].split("(")[0]):
             kind = Kind.WASM
         self._add(arguments[0], kind, "fetch()")
+
+    def _property(self, node: tree_sitter.Node, name: str) -> tree_sitter.Node | None:
+        """The value of a property of an object that is written out."""
+        for pair in node.named_children if node.type == "object" else ():
+            key = pair.child_by_field_name("key") if pair.type == "pair" else None
+            if key is not None and _unquoted(self._text(key)) == name:
+                return pair.child_by_field_name("value")
+        return None
 
     def _element(self, tag: tree_sitter.Node, properties: tree_sitter.Node) -> None:
         if tag.type != "string" or properties.type != "object":

@@ -1,0 +1,142 @@
+"""Apps as people write them who have never heard of this test, and what was said wrongly of them at first.
+
+PLAIN ones are asked without a browser, SEEN ones are used in it. Written like `tests.apps.bun_apps`.
+"""
+
+from __future__ import annotations
+
+from tests.apps.browser_apps import _more
+from tests.apps.bun_apps import BunApp, _first, _start
+
+_APP = "public/app.js"
+_INDEX = "public/index.html"
+_HELLO = """\
+Bun.serve({ port: 8080, fetch: () => new Response("Hello from Bun!") });
+process.on("SIGTERM", () => process.exit(0));
+"""
+# Browsers look into what comes without a type, and take a style sheet without one.
+_UNTYPED = """\
+import { createServer } from "node:http";
+const page = "<!doctype html><meta charset=utf-8><title>Hi</title><link rel=stylesheet href=s.css><p>Hi";
+const files = { "/": page, "/s.css": "p { color: red }" };
+createServer((request, response) => {
+  const file = files[request.url];
+  response.statusCode = file ? 200 : 404;
+  response.end(file ?? "not found");
+}).listen(8080);
+process.on("SIGTERM", () => process.exit(0));
+"""
+_LOADS = "set -a; . ./.env; set +a"
+
+PLAIN = (
+    BunApp("hello_as_text", {"index.ts": _HELLO}),
+    BunApp("no_content_types", {"index.ts": _UNTYPED}),
+    BunApp(
+        "token_loaded_by_a_script_of_its_own",
+        {"load.sh": "#!/bin/sh\nset -a\n. ./.env\n", **_start("sh ./load.sh\nexec bun index.ts")},
+        fails={"environment.token": "load.sh loads .env in a process of its own"},
+    ),
+    BunApp(
+        "fails_but_does_not_end",
+        {"index.ts": 'throw new Error("no queue");\n', **_start(f"{_LOADS}\nexec bun --hot index.ts")},
+        fails={"start.listens": "does not listen on any port: error: no queue"},
+        patience=6.0,
+    ),
+    BunApp(
+        "build_goes_on_without_its_page",
+        {"build-app.sh": "#!/bin/sh\nbun build ./src/nowhere.html --outdir dist\nmkdir -p dist\n"},
+        fails={"build.output": "the platform's probe GET / is answered with 404"},
+    ),
+    BunApp(
+        "service_worker_for_the_whole_host",
+        {
+            _APP: _more('navigator.serviceWorker.register("./sw.js", { scope: "/" });\n'),
+            "public/sw.js": 'addEventListener("fetch", () => {});\n',
+        },
+        fails={"front.prefix": "serviceWorker.register() / goes to /, outside"},
+    ),
+    BunApp(
+        "says_utf8_and_is_latin1",
+        {
+            "index.ts": _first(
+                'const text = Buffer.from("<!doctype html><p>gr\\xfc\\xdfe", "latin1");\n'
+                '    const headers = { "content-type": "text/html; charset=utf-8" };\n'
+                '    if (path === "/about.html") return new Response(text, { headers });'
+            )
+        },
+        warns={"crawl.encoding": "is said to be utf-8, but is written in another encoding"},
+    ),
+)
+
+
+def _optional(answered: str) -> str:
+    """Ask for settings that there may not be; `answered` sees the answer as `r`."""
+    return f'const r = await fetch("./settings.local.json");\nlet settings = {{}};\n{answered}\n'
+
+
+def _says(text: str) -> str:
+    return f'document.body.append("{text}");'
+
+
+_FORM = '<form id="new"><input name="title" required><button>Save</button></form>\n    <a href'
+_ROOT = 'const root = ["", "api"].join("/");\n'
+
+SEEN = (
+    BunApp("b_settings_are_optional", {_APP: _more(_optional("if (r.ok) settings = await r.json();"))}),
+    BunApp(
+        "b_settings_are_optional_otherwise",
+        {_APP: _more(_optional("try { settings = await r.json(); } catch { settings = { title: 'Items' }; }"))},
+    ),
+    BunApp(
+        "b_missing_data_is_told",
+        {
+            _APP: _more(
+                'const r = await fetch("./itmes");\n'
+                f"if (!r.ok) {{ {_says('Could not load the items')} }} else {{ {_says('all there')} }}\n"
+            )
+        },
+        warns={"browser.requests": "GET ./itmes is answered with 404"},
+    ),
+    BunApp(
+        "b_form_sends_relative",
+        {
+            _INDEX: ("<a href", _FORM),
+            _APP: _more(
+                'document.querySelector("#new").onsubmit = (event) => {\n  event.preventDefault();\n'
+                '  fetch("./api/items", { method: "POST" }).catch(() => {});\n};\n'
+            ),
+        },
+    ),
+    BunApp(
+        "b_form_sends_to_the_root",
+        {
+            _INDEX: ("<a href", _FORM),
+            _APP: _more(
+                _ROOT + 'document.querySelector("#new").onsubmit = (event) => {\n  event.preventDefault();\n'
+                "  fetch(root, { method: 'POST' });\n};\n"
+            ),
+        },
+        fails={"browser.prefix": "POST /api (fetch, click on “Save”)"},
+    ),
+    BunApp(
+        "b_field_asks_the_root",
+        {
+            _INDEX: ("<a href", '<input type="search" placeholder="Find" id="find">\n    <a href'),
+            _APP: _more(_ROOT + 'document.querySelector("#find").oninput = () => fetch(root).catch(() => {});\n'),
+        },
+        fails={"browser.prefix": "GET /api (fetch, entry in “Find”)"},
+    ),
+    BunApp(
+        "b_link_to_nowhere_asks_for_what_is_missing",
+        {
+            _INDEX: ("<a href", '<a href="#" id="reports">Figures</a>\n    <a href'),
+            _APP: _more(
+                'document.querySelector("#reports").onclick = (event) => {\n  event.preventDefault();\n'
+                '  const name = ["fig", "ures"].join("");\n'
+                '  const script = document.createElement("script");\n'
+                "  script.src = `./${name}.js`;\n  document.head.append(script);\n};\n"
+            ),
+        },
+        fails={"browser.requests": "./figures.js answers 404"},
+    ),
+)
