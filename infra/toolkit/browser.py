@@ -52,6 +52,7 @@ _LOOKS = 4  # at most, when each of them was disturbed
 _QUIET = 0.06  # seconds without any event of the network
 _LONGEST_CALL = 0.6  # seconds that a call of the app is waited for: a platform that is not there never answers
 _ANSWER = 4.0  # seconds that the page may take to answer one question of ours
+_SLOWEST = 6.0  # times as long, at most, on a machine that is busy with other things
 
 _NEXT_FRAME = "() => new Promise((done) => { requestAnimationFrame(() => setTimeout(done)); setTimeout(done, 200) })"
 
@@ -325,7 +326,7 @@ class _Look:
                     return
                 try:
                     self._version = browser.version
-                    async with asyncio.timeout(self._budget.seconds):
+                    async with asyncio.timeout(self._budget.seconds * _slowness()):
                         await self._use(browser)
                 except TimeoutError:
                     self._complete = False
@@ -345,7 +346,7 @@ class _Look:
             reduced_motion="reduce",
             accept_downloads=False,
         )
-        context.set_default_timeout(_ANSWER * 1000)
+        context.set_default_timeout(_ANSWER * _slowness() * 1000)
         await context.expose_binding("__smokeTold", self._told)
         await context.add_init_script(_script("watch.js"))
         page = await context.new_page()
@@ -530,7 +531,7 @@ class _Look:
         from playwright.async_api import Error
 
         with suppress(Error):
-            await page.wait_for_load_state("load", timeout=self._budget.ready * 1000)
+            await page.wait_for_load_state("load", timeout=self._budget.ready * _slowness() * 1000)
         await self._idle(page)
         await self._settle(3.0, quiet=3 * _QUIET)
         shown: dict[str, Any] = await self._ask(page, "shown")
@@ -548,7 +549,12 @@ class _Look:
             await self._within(page.evaluate(_NEXT_FRAME))
 
     async def _settle(self, limit: float, quiet: float = _QUIET) -> None:
-        """Wait until nothing is under way and nothing has happened for `quiet` seconds, at most `limit` seconds."""
+        """Wait until nothing is under way and nothing has happened for `quiet` seconds, at most `limit` seconds.
+
+        Both are longer on a busy machine.
+        """
+        times = _slowness()
+        limit, quiet = limit * times, quiet * times
         self._last_event = time.monotonic()
         until = self._last_event + limit
         while (now := time.monotonic()) < until:
@@ -570,7 +576,7 @@ class _Look:
     async def _within(self, doing: Awaitable[Any]) -> Any:
         """Wait for the page; one that does not answer has hung itself up."""
         try:
-            return await asyncio.wait_for(doing, _ANSWER)
+            return await asyncio.wait_for(doing, _ANSWER * _slowness())
         except TimeoutError as silent:
             raise _PageHangs from silent
 
@@ -673,7 +679,7 @@ class _Look:
 
         self._begin(f"reload of {self._shown_path(page.url)}")
         try:
-            response = await page.reload(wait_until="commit", timeout=_ANSWER * 1000)
+            response = await page.reload(wait_until="commit", timeout=_ANSWER * _slowness() * 1000)
         except Error:
             return
         shown = await self._ready(page)
@@ -688,7 +694,7 @@ class _Look:
         before = page.url
         self._begin("back")
         with suppress(Error):
-            await page.go_back(wait_until="commit", timeout=_ANSWER * 1000)
+            await page.go_back(wait_until="commit", timeout=_ANSWER * _slowness() * 1000)
         await self._settle(1.0)
         if page.url == before or self._where(page.url) != "inside":
             await self._start_again(page)
@@ -698,7 +704,7 @@ class _Look:
 
         self._step = "on load"
         with suppress(Error):
-            await page.goto(self._url, wait_until="commit", timeout=_ANSWER * 1000)
+            await page.goto(self._url, wait_until="commit", timeout=_ANSWER * _slowness() * 1000)
         await self._ready(page)
 
     async def _hold_back(self, route: Route) -> None:
@@ -740,6 +746,11 @@ def _only_to(host: str, closed_port: int, ports: Ports | None) -> list[str]:
         where = f"MAP {host}:80 127.0.0.1:{ports.plain},MAP {host}:443 127.0.0.1:{ports.secure}"
         flags += [f"--host-resolver-rules={where}", "--ignore-certificate-errors"]
     return flags
+
+
+def _slowness() -> float:
+    """How many times as long as usual things take now: more processes want to run than this machine has cores for."""
+    return min(max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0), _SLOWEST)
 
 
 def _sandboxed() -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from toolkit import browser
 from toolkit.browser import DANGEROUS, BrowserResult, find_chromium
 
 
@@ -58,3 +59,12 @@ def test_urls_are_shown_as_people_know_them() -> None:
     assert seen.short("http://127.0.0.1:4000/custom_applications/a1/x/y.js") == "./x/y.js"
     assert seen.short("http://127.0.0.1:4000/api/items") == "/api/items"
     assert seen.short("https://cdn.example/x.js") == "https://cdn.example/x.js"
+
+
+@pytest.mark.parametrize(("load", "cores", "times"), [(0.5, 2, 1.0), (5.0, 2, 2.5), (90.0, 2, 6.0)])
+def test_a_page_gets_more_time_on_a_busy_machine(
+    monkeypatch: pytest.MonkeyPatch, load: float, cores: int, times: float
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert browser._slowness() == times
