@@ -11,6 +11,7 @@ DOES = {
     "commands": "what each command does",
     "console": "the only room that draws",
     "deploy": "stage, build, smoke, preview, up, verify",
+    "doctor": "what is in the way, and what to do",
     "gate": "nothing goes that was not smoked",
     "preflight": "what is asked before",
     "recovery": "what earlier runs left",

@@ -132,6 +132,12 @@ def ensure(
     return BaseImage(name, _id(engine, name), "stand-in", _stand_in_detail())
 
 
+def origin(engine: docker.DockerClient, name: str) -> str:
+    """Say where the image `name` that the engine has came from; empty when it has none."""
+    found = _local(engine, name)
+    return f"{'a stand-in' if found.origin == 'stand-in' else 'there'}" if found else ""
+
+
 def _stand_in_detail() -> str:
     return f"stand-in: Debian {DEBIAN_SUITE} with Bun {BUN_VERSION}, made on this machine since no registry answers"
 

@@ -139,6 +139,14 @@ class Console:
         for row in cells:
             self._print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
+    def findings(self, rows: Iterable[tuple[str, str, str, str]]) -> None:
+        """Show findings: name, status (ok, warning, error), what was found, and the next step where there is one."""
+        colours = {"ok": "green", "warning": "yellow", "error": "bold red"}
+        for name, status, detail, hint in rows:
+            self._print((f"{name:<11}", "bold"), (f"{status:<8}", colours[status]), detail)
+            if hint:
+                self._print(f"{'':<19}", ("next:", "cyan"), f" {hint}")
+
     def report(self, report: SmokeReport) -> None:
         """Show a smoke report: what failed and what is doubtful in full, one line for each family that passed."""
         for check in worst_first(report.checks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -14,7 +15,8 @@ from toolkit.errors import ConfigurationError, PermissionDenied, TimedOut, Toolk
 from toolkit.settings import Secret, is_this_machine
 
 LONGEST_QUOTE = 1000
-TIMEOUT = httpx.Timeout(10, connect=3)
+SIGN_IN = re.compile(r"sign-?in|login|auth|sso|saml", re.IGNORECASE)
+PATIENCE, CONNECT = 10.0, 3.0  # seconds
 LARGEST_PAGE = 100
 READ_USE_CASES, READ_NOTEBOOKS = "use case read", "notebook read"
 
@@ -40,14 +42,22 @@ class NotThere(PlatformError):
 class Client:
     """Calls the platform at `endpoint` (`https://host/api/v2`) with `token`; use it as a context manager."""
 
-    def __init__(self, endpoint: str, token: Secret, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        token: Secret,
+        *,
+        patience: float = PATIENCE,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self.endpoint = endpoint.rstrip("/")
         self._token = token
+        self._patience = patience
         try:
             self._client = httpx.Client(
                 base_url=self.endpoint + "/",
                 headers={"Authorization": f"Bearer {token.reveal()}", "Accept": "application/json"},
-                timeout=TIMEOUT,
+                timeout=httpx.Timeout(patience, connect=min(patience, CONNECT)),
                 follow_redirects=False,
                 # A proxy is for the world: with one, the local platform's token would leave this machine.
                 trust_env=not is_this_machine(urlsplit(self.endpoint).hostname or ""),
@@ -79,6 +89,16 @@ class Client:
         ):
             self._get(path, permission=permission, probes=True)
         return str(version["versionString"])
+
+    def feature(self, name: str) -> bool | None:
+        """Say whether a feature is switched on for this account (platform-contract 1.8); None when nobody says."""
+        asked = {"entitlements": [{"name": name}]}
+        with suppress(PlatformError):
+            told = self._send("POST", "entitlements/evaluate/", permission="", probes=False, json=asked)
+            for one in told.get("entitlements") or ():
+                if one.get("name") == name and isinstance(one.get("value"), bool):
+                    return bool(one["value"])
+        return None
 
     def application(self, application_id: str) -> Mapping[str, Any]:
         """Give an application (platform-contract 1.4)."""
@@ -177,7 +197,7 @@ class Client:
             response = self._client.request(method, path, **body)
         except httpx.TimeoutException as error:
             raise TimedOut(
-                f"{self._host} does not answer within {TIMEOUT.read:.0f} s.",
+                f"{self._host} does not answer within {self._patience:g} s.",
                 hint="Check DATAROBOT_ENDPOINT and the network (proxy, VPN).",
             ) from error
         except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as error:
@@ -206,7 +226,9 @@ class Client:
             data = response.json()
         except ValueError:
             data = None
-        if response.is_redirect or (status == 404 and (probes or data is None)):
+        if response.is_redirect:
+            raise self._no_api(f"answers {status} for {path} and {_destination(response)}")
+        if status == 404 and (probes or data is None):
             raise self._no_api(f"answers {status} for {path}")
         if status == 404:
             raise NotThere(
@@ -244,3 +266,11 @@ class Client:
         """Give the address of a route beside the API, which hangs directly below the host (platform-contract 1.8)."""
         parts = urlsplit(self.endpoint)
         return f"{parts.scheme}://{parts.netloc}/api-gw/{path}"
+
+
+def _destination(response: httpx.Response) -> str:
+    """Say where a redirect leads, without its query: an edge that wants people to sign in is the usual reason."""
+    parts = urlsplit(str(response.headers.get("location", "")))
+    if SIGN_IN.search(parts.path):
+        return f"wants a sign-in ({parts.netloc}{parts.path}): something in front of the API keeps programs out"
+    return f"sends to {parts.netloc}{parts.path}"

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import engine as engines
 from toolkit import stackconfig
 from toolkit.bench import Bench
+from toolkit.errors import ToolkitError
 from toolkit.settings import Settings
 
 if TYPE_CHECKING:
     from toolkit.datarobot import Client
     from toolkit.emulator.control import EmulatorInfo
+
+LEAST_DISK = 3 * 10**9  # bytes: images and tools
+BUNDLES = "ENABLE_MLOPS_RESOURCE_REQUEST_BUNDLES"
 
 
 def with_local_platform(settings: Settings, bench: Bench) -> Settings:
@@ -42,17 +49,48 @@ def start_emulator(settings: Settings, bench: Bench) -> EmulatorInfo:
     )
 
 
-def platform_client(settings: Settings) -> Client:
-    """Give a client for the platform of these settings, which have to be complete."""
+def running_local_platform(settings: Settings) -> Settings | None:
+    """Give the settings of the stack `local` with its platform when that runs; it is not started."""
+    from toolkit.emulator import control
+
+    info = control.status(settings.emulator_data)
+    if info is None:
+        return None
+    return dataclasses.replace(
+        settings, endpoint=info.endpoint, token=info.token, runtime_endpoint=info.runtime_endpoint
+    )
+
+
+def platform_client(settings: Settings, *, patience: float = 10) -> Client:
+    """Give a client for the platform of these settings, which have to be complete; it waits `patience` seconds."""
     from toolkit.datarobot import Client  # brings httpx along, which a smoke test can do without
 
     assert settings.endpoint and settings.token
-    return Client(settings.endpoint, settings.token)
+    return Client(settings.endpoint, settings.token, patience=patience)
 
 
 def check_access(settings: Settings, bench: Bench) -> str:
-    """Ask the platform whether endpoint and token are good; give its version. Errors as Client.check_access says."""
+    """Ask the platform whether endpoint and token are good; give its version. Errors as Client.check_access says.
+
+    What is doubtful but may go well (little disk, resource bundles that are switched off) is said and goes on.
+    """
     with bench.phase("preflight", settings.endpoint or "") as say, platform_client(settings) as client:
         version = client.check_access()
+        if problem := little_disk(settings.root):
+            bench.line(problem)
+        with suppress(ToolkitError):
+            if client.feature(BUNDLES) is False:
+                bench.line(bundles_are_off(settings))
         say(f"DataRobot {version}: the token may read use cases and notebooks")
     return version
+
+
+def little_disk(root: Path) -> str:
+    """Say that there is little room where `root` lies; empty when there is enough."""
+    free = shutil.disk_usage(root).free
+    return f"Only {free / 1e9:.1f} GB of disk are free at {root}." if free < LEAST_DISK else ""
+
+
+def bundles_are_off(settings: Settings) -> str:
+    """Say what it means that the feature is off (platform-contract 5.16)."""
+    return f"Resource bundles are switched off on the platform: {settings.bundle.id} may be refused."

@@ -7,8 +7,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
@@ -136,3 +138,86 @@ def _logged_in(settings: Settings, home: Path) -> bool:
     except (OSError, ValueError, AttributeError):
         return False
     return bool(current)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where the state of a stack is kept, and what encrypts it: words for people, no secrets."""
+
+    address: str
+    passphrase: str
+    passphrase_missing: bool = False
+
+
+def describe_backend(settings: Settings, home: Path) -> Backend:
+    """Say where the state is; nothing is made that is not there yet."""
+    chosen = settings.backend_url or (_own_state(settings).as_uri() if _is_own(settings, home) else "Pulumi Cloud")
+    address = f"{urlsplit(chosen).scheme}://{urlsplit(chosen).path}" if chosen.startswith("file:") else _bare(chosen)
+    if settings.passphrase:
+        return Backend(address, "PULUMI_CONFIG_PASSPHRASE")
+    file = settings.passphrase_file or settings.toolkit_dir / "passphrase"
+    if not settings.passphrase_file and not settings.backend_url and not _is_own(settings, home):
+        return Backend(address, "kept by Pulumi Cloud")
+    expected = bool(settings.passphrase_file) or (_stack_files(settings) / f"{settings.stack}.json").exists()
+    made = str(file) if file.exists() or expected else "is made at the first deployment"
+    return Backend(address, made, passphrase_missing=expected and not file.exists())
+
+
+def own_state(settings: Settings, home: Path) -> dict[str, Any] | None:
+    """Read the state that lies in our own folder, in the form that `stack.run` gives; None when it lies elsewhere.
+
+    A stack that was never deployed has an empty one. Raises ValueError for a file that is no state.
+    """
+    if not _is_own(settings, home):
+        return None
+    try:
+        text = (_stack_files(settings) / f"{settings.stack}.json").read_text()
+    except FileNotFoundError:
+        return {"resources": [], "mark": "", "pending": 0}
+    latest = json.loads(text).get("checkpoint", {}).get("latest") or {}
+    resources = latest.get("resources") or []
+    marks = [str(one["urn"]).rsplit("::", 1)[-1] for one in resources if one["type"] == stackconfig.MARK_TYPE]
+    return {
+        "resources": [
+            {"type": one["type"].rsplit(":", 1)[-1], "id": one["id"]}
+            for one in resources
+            if one.get("id") and one["type"].startswith("datarobot:")
+        ],
+        "mark": marks[0] if marks else "",
+        "pending": len(latest.get("pending_operations") or []),
+    }
+
+
+def is_locked(settings: Settings) -> bool:
+    """Whether a command of this folder works on the stack now."""
+    path = settings.toolkit_dir / "locks" / f"{settings.stack}.lock"
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def lock_owner(settings: Settings, home: Path) -> stack.LockOwner | None:
+    """Give who holds Pulumi's lock of the stack, where the state lies in our own folder; None when nobody does."""
+    if not _is_own(settings, home):
+        return None
+    folder = _own_state(settings) / ".pulumi" / "locks" / "organization" / stackconfig.PROJECT / settings.stack
+    for path in sorted(folder.glob("*.json")):
+        told = json.loads(path.read_text())
+        return stack.LockOwner(told["username"], told["hostname"], int(told["pid"]), told["timestamp"])
+    return None
+
+
+def _is_own(settings: Settings, home: Path) -> bool:
+    return not settings.backend_url and (settings.stack == stackconfig.LOCAL or not _logged_in(settings, home))
+
+
+def _bare(url: str) -> str:
+    """Give a backend's address without what may be secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.scheme else url
