@@ -16,6 +16,7 @@ DOES = {
     "preflight": "what is asked before",
     "recovery": "what earlier runs left",
     "evidence": "what the platform says of a failure",
+    "watching": "look while Pulumi waits",
     "staging": "the release: what ships, and its name",
     "statefiles": "where the state is; locks",
     "reports": "JUnit and a page",

@@ -23,6 +23,7 @@ from toolkit.plan import Plan
 from toolkit.report import Check, SmokeReport
 
 JSON_VERSION = 1
+SHORT = 0.5  # seconds of a resource that are not worth telling
 Part = str | tuple[str, str]  # text, or text with its style
 MARKS = {"ok": ("ok    ", "green"), "failed": ("failed", "red")}
 SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "replace": ("±", "magenta"), "delete": ("-", "red")}
@@ -41,6 +42,7 @@ class Console:
         self.verbose = verbose
         self._rich = Rich(stderr=as_json, highlight=False, soft_wrap=True)
         self._header: tuple[Part, ...] = ()
+        self._begun: dict[str, float] = {}  # when Pulumi began with each resource
 
     @property
     def interactive(self) -> bool:
@@ -58,6 +60,12 @@ class Console:
             self._below((event["text"], "dim"))
         elif kind in {"done", "failed"} and event.get("op") not in {"same", "read"}:
             self._resource(event)
+        elif kind == "platform-failed":
+            self._below((event["text"], "bold red"))
+        elif kind == "heartbeat" and not self._rich.is_terminal:
+            self._below(f"… {event['text']}")
+        elif kind == "start":
+            self._begun[_step(event)] = event.get("at", 0.0)
         elif kind == "plan" and event["upload_files"]:
             self._below((f"uploads {_size(event['upload_files'], event['upload_bytes'])}", "dim"))
         elif kind == "diagnostic" and event.get("severity") == "warning" and self.verbose:
@@ -84,7 +92,9 @@ class Console:
         verb = "failed" if event["event"] == "failed" else operation
         why = planning.reasons(event) if verb in ("update", "replace") else ""
         told = ": ".join(filter(None, (verb, "; ".join(filter(None, (why, planning.consequence(event)))))))
-        self._below(SIGNS.get(operation, " "), f" {_kind(kind)} ", (told, "dim"))
+        begun, ended = self._begun.pop(_step(event), 0.0), event.get("at", 0.0)
+        took = f" ({ended - begun:.1f} s)" if begun and ended - begun >= SHORT else ""
+        self._below(SIGNS.get(operation, " "), f" {_kind(kind)} ", (told + took, "dim"))
 
     def _below(self, *parts: Part) -> None:
         """Show a line that belongs to the phase that runs."""
@@ -252,6 +262,10 @@ def number(count: int, noun: str) -> str:
 
 def _size(files: int, size: int) -> str:
     return f"{number(files, 'file')}, {size / 1000:.0f} kB"
+
+
+def _step(event: Mapping[str, Any]) -> str:
+    return f"{event.get('op')} {event.get('type')} {event.get('name')}"
 
 
 def _kind(resource_type: str) -> str:

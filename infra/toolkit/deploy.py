@@ -9,6 +9,7 @@ the token in Settings like any other (`with_local_platform` puts them there).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import getpass
 import re
 import shutil
@@ -39,6 +40,7 @@ from toolkit import (
     statefiles,
     tools,
     verify,
+    watching,
 )
 from toolkit import plan as planning
 from toolkit.bench import Bench, Event
@@ -462,13 +464,14 @@ def _try(
             say = phases.enter_context(bench.phase("deploy", settings.stack))
             return answer
 
-        with preflight.platform_client(settings) as client:
+        connect = functools.partial(preflight.platform_client, settings)
+        with connect() as client, watching.watched(connect, wanted.base_name, bench.on_event) as on_event:
             result = recovery.run(
                 drive,
                 "deploy",
                 wanted,
                 client=client,
-                on_event=statefiles.audited(settings, bench.on_event),
+                on_event=statefiles.audited(settings, on_event),
                 refresh=refresh,
                 message=message,
                 decide=decide,

@@ -40,6 +40,7 @@ def _fail(checkout: Checkout, **env: str) -> None:
     result = checkout.invoke("deploy", "--stack", "local", "--yes", **env)
     assert result.code == 5, result.stdout + result.stderr
     assert "did not come up on the platform" in result.stderr
+    assert "The platform says that the application failed." in result.stdout
     assert "cannot live here" in result.stderr
     kept = list((checkout.root / ".toolkit" / "logs" / "local").glob("*-the-application.log"))
     assert "cannot live here" in kept[-1].read_text()

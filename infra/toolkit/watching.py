@@ -1,0 +1,137 @@
+"""Look at the platform while Pulumi waits for it: new lines of its logs, the moment it fails, and signs of life.
+
+The provider only waits and says nothing (platform-contract 1.1: up to ten seconds between two looks).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from toolkit.bench import Event, OnEvent
+from toolkit.errors import ToolkitError
+from toolkit.plan import KINDS
+
+if TYPE_CHECKING:
+    from toolkit.datarobot import Client
+
+EVERY = 1.0  # seconds between two looks
+SILENCE = 15.0  # seconds without an event, after which a sign of life is given
+MOST_LINES = 200  # of a log at one look
+WATCHED = {"ExecutionEnvironment": "environment", "CustomApplication": "application"}
+OPERATIONS = {"create", "update", "replace", "create-replacement"}
+
+
+@dataclass
+class _Work:
+    """A resource that Pulumi works on: since when, and how much of its log has been shown."""
+
+    kind: str
+    operation: str
+    since: float
+    shown: int = 0
+    failed: bool = False
+
+
+@dataclass
+class _Watch:
+    base_name: str
+    on_event: OnEvent
+    now: Callable[[], float] = time.monotonic
+    works: dict[str, _Work] = field(default_factory=dict)
+    last: float = 0.0
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def pass_on(self, event: Event) -> None:
+        """Pass an event on, and see from it what Pulumi works on."""
+        kind = str(event.get("type", "")).rsplit(":", 1)[-1]
+        with self.lock:
+            self.last = self.now()
+            if event["event"] in ("preview", "up"):
+                self.works.clear()  # what a preview begins is not being done
+            elif event["event"] == "start" and event.get("op") in OPERATIONS and kind in KINDS:
+                self.works[kind] = _Work(kind, str(event["op"]), self.now())
+            elif event["event"] in ("done", "failed"):
+                self.works.pop(kind, None)
+            self.on_event(event)
+
+    def look(self, client: Client) -> None:
+        """Look once: show what is new."""
+        with self.lock:
+            works = [work for work in self.works.values() if work.kind in WATCHED]
+        for work in works:
+            with suppress(ToolkitError):
+                status, text = _seen(client, work.kind, self.base_name)
+                self._tell(work, status, text)
+        with self.lock:
+            if self.works and self.now() - self.last >= SILENCE:
+                self.pass_on({"event": "heartbeat", "text": "; ".join(map(self._life, self.works.values()))})
+
+    def _tell(self, work: _Work, status: str, text: str) -> None:
+        lines = text.splitlines()
+        fresh = lines[work.shown :]
+        if len(lines) < work.shown:  # the log of another version
+            fresh = lines
+        work.shown = len(lines)
+        with self.lock:
+            if work.kind not in self.works:
+                return
+            for line in fresh[-MOST_LINES:]:
+                self.pass_on({"event": "line", "text": f"{WATCHED[work.kind]}: {line}", "of": WATCHED[work.kind]})
+            if status == "failed" and not work.failed:
+                work.failed = True
+                told = f"The platform says that the {KINDS[work.kind]} failed."
+                self.pass_on({"event": "platform-failed", "of": WATCHED[work.kind], "text": told, "at": time.time()})
+
+    def _life(self, work: _Work) -> str:
+        return f"{KINDS[work.kind]}: {work.operation} goes on since {self.now() - work.since:.0f} s"
+
+
+def _seen(client: Client, kind: str, base_name: str) -> tuple[str, str]:
+    """Give the status of what is being built or started, and its log so far; a failed one may be an older one."""
+    if kind == "ExecutionEnvironment":
+        for environment in client.environments(f"{base_name}-environment")[-1:]:
+            latest: dict[str, Any] = environment.get("latestVersion") or {}
+            if latest.get("id"):
+                log = client.build_log(str(environment["id"]), str(latest["id"]))
+                return str(latest.get("buildStatus")), str(log.get("log") or "")
+        return "", ""
+    for application in client.applications(base_name)[-1:]:
+        told = client.application_logs(str(application["id"]))
+        return str(application.get("status")), "\n".join(told.get("logs") or ())
+    return "", ""
+
+
+@contextmanager
+def watched(
+    connect: Callable[[], AbstractContextManager[Client]],
+    base_name: str,
+    on_event: OnEvent,
+    *,
+    every: float = EVERY,
+) -> Iterator[OnEvent]:
+    """Give a callback for Pulumi's events; while it works on something, the platform is looked at beside it.
+
+    Whatever goes wrong with the looking is not told: it is no part of the deployment.
+    """
+    watch = _Watch(base_name, on_event)
+    over = threading.Event()
+
+    def run() -> None:
+        with suppress(ToolkitError), connect() as client:
+            while not over.wait(every):
+                watch.look(client)
+
+    thread = threading.Thread(target=run, name="watch", daemon=True)
+    thread.start()
+    try:
+        yield watch.pass_on
+    finally:
+        over.set()
+        with watch.lock:
+            watch.works.clear()
+        thread.join(every + 1.0)
