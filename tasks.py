@@ -167,10 +167,41 @@ def status(_c: Context, stack: str = "", json: bool = False) -> None:
     _commands("looking").status(ROOT, stack, as_json=json)
 
 
-@task(help=STACK | {"build": "Show the log of the build instead."})
-def logs(_c: Context, stack: str = "", build: bool = False) -> None:
+@task(help=STACK | {"build": "Show the log of the build instead.", "follow": "Go on with what comes, until Ctrl-C."})
+def logs(_c: Context, stack: str = "", build: bool = False, follow: bool = False) -> None:
     """Show the logs of the deployed application."""
-    _commands("looking").logs(ROOT, stack, build=build)
+    _commands("looking").logs(ROOT, stack, build=build, follow=follow)
+
+
+@task(name="open", help=STACK | {"print-only": "Print the address; open no browser."})
+def open_app(_c: Context, stack: str = "", print_only: bool = False) -> None:
+    """Open the deployed application in a browser."""
+    _commands("looking").open_app(ROOT, stack, only_print=print_only)
+
+
+@task(help=STACK | JSON | {"to": "File to write (default: .toolkit/backups/<stack>-<time>.json)."})
+def backup(_c: Context, stack: str = "", to: str = "", json: bool = False) -> None:
+    """Save a copy of a stack's state."""
+    _commands("looking").backup(ROOT, stack, to=to, as_json=json)
+
+
+@task(help=STACK | YES | CONFIRM | {"file": "The copy."})
+def restore(_c: Context, file: str, stack: str = "", yes: bool = False, confirm: str = "") -> None:
+    """Bring back a copy of a stack's state, after a look at its integrity."""
+    _commands("deploying").restore(ROOT, stack, file=file, yes=yes, confirm=confirm)
+
+
+@task(
+    help=STACK
+    | {
+        "app": "Folder of the app (default: APP_DIR).",
+        "environment": "Folder of the environment's Dockerfile (default: ENVIRONMENT_DIR).",
+        "bundle": "Resource bundle, for example cpu.8xlarge.",
+    }
+)
+def run(_c: Context, stack: str = "", app: str = "", environment: str = "", bundle: str = "") -> None:
+    """Run the app in its container, with a URL to click, until Ctrl-C."""
+    _commands("proving").run(ROOT, stack, app=app, environment=environment, bundle=bundle)
 
 
 @task(help=STACK | YES | CONFIRM | JSON)
@@ -254,6 +285,7 @@ namespace = Collection(
     stage,
     build,
     smoke,
+    run,
     preview,
     deploy,
     rollback,
@@ -261,7 +293,10 @@ namespace = Collection(
     outputs,
     status,
     logs,
+    open_app,
     refresh,
+    backup,
+    restore,
     cancel,
     destroy,
     clean,

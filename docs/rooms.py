@@ -42,6 +42,7 @@ DOES = {
     "upstream": "kept connections to an app",
     "references": "URLs in HTML, CSS, scripts",
     "fetch": "ask one URL",
+    "backup": "copies of the state",
     "bench": "folders, environment, events",
     "explain": "causes and next steps",
     "plan": "what a deployment will do",

@@ -231,6 +231,20 @@ def _describe(request: dict[str, Any], _emit: Emit, _hear: Hear) -> dict[str, An
     return _state(_stack(request))
 
 
+def _export(request: dict[str, Any], _emit: Emit, _hear: Hear) -> dict[str, Any]:
+    """Give the whole state; what is secret in it stays encrypted."""
+    found = _stack(request).export_stack()
+    return {"state": {"version": found.version, "deployment": found.deployment}}
+
+
+def _import(request: dict[str, Any], _emit: Emit, _hear: Hear) -> dict[str, Any]:
+    """Put a state that was exported in the place of the one that is there; a stack that is not there is made."""
+    stack = _stack(request)
+    _state(stack, create=True)
+    stack.import_stack(automation.Deployment(request["state"]["version"], request["state"]["deployment"]))
+    return _state(stack)
+
+
 def _history(request: dict[str, Any], _emit: Emit, _hear: Hear) -> dict[str, Any]:
     """Give what was done to the stack, the last first; the state backend keeps it, so a team shares it."""
     return {"updates": [_update(one) for one in _stack(request).history(page_size=request["most"])]}
@@ -277,6 +291,8 @@ ACTIONS: dict[str, Callable[[dict[str, Any], Emit, Hear], dict[str, Any]]] = {
     "history": _history,
     "refresh": _refresh,
     "cancel": _cancel,
+    "export": _export,
+    "import": _import,
 }
 
 

@@ -91,7 +91,11 @@ class Console:
             return
         verb = "failed" if event["event"] == "failed" else operation
         why = planning.reasons(event) if verb in ("update", "replace") else ""
-        told = ": ".join(filter(None, (verb, "; ".join(filter(None, (why, planning.consequence(event)))))))
+        told = ": ".join(
+            filter(
+                None, (verb, "; ".join(filter(None, (why, "" if verb == "failed" else planning.consequence(event)))))
+            )
+        )
         begun, ended = self._begun.pop(_step(event), 0.0), event.get("at", 0.0)
         took = f" ({ended - begun:.1f} s)" if begun and ended - begun >= SHORT else ""
         self._below(SIGNS.get(operation, " "), f" {_kind(kind)} ", (told + took, "dim"))

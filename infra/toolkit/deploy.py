@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +44,7 @@ from toolkit import (
     watching,
 )
 from toolkit import plan as planning
+from toolkit.backup import Backup
 from toolkit.bench import Bench, Event
 from toolkit.errors import (
     Cancelled,
@@ -366,8 +368,67 @@ def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult]
     return result
 
 
-def application_logs(settings: Settings, bench: Bench) -> Mapping[str, Any]:
-    """Give the logs that the platform has of the deployed application."""
+@dataclass(frozen=True)
+class Status:
+    """What a stack has: its resources, the application as the platform tells it, and how the two differ.
+
+    `running` is the version of the source that the application runs; `missing` is what the platform lacks, `strays`
+    what earlier runs left there.
+    """
+
+    resources: tuple[Mapping[str, str], ...]
+    application: Mapping[str, Any]
+    wanted: str = ""
+    running: str = ""
+    missing: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
+
+    @property
+    def drifted(self) -> bool:
+        """Whether platform and state differ, as far as that is seen without a refresh."""
+        return bool(self.missing or self.strays or self.running != self.wanted)
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas the application has; 0 when it is not told."""
+        return int((self.application.get("resources") or {}).get("replicas") or 0)
+
+
+def look(settings: Settings, bench: Bench) -> Status:
+    """Compare what the state has with the platform. Raises StackMissing, and what the client raises."""
+    found = describe(settings, bench)
+    settings = preflight.with_local_platform(settings, bench)
+    application: Mapping[str, Any] = {}
+    with preflight.platform_client(settings) as client:
+        differs = recovery.look(client, {"resources": found.resources, "mark": found.mark})
+        if found.outputs is not None and client.has("application", found.outputs.app_id):
+            application = client.application(found.outputs.app_id)
+    return Status(
+        found.resources,
+        application,
+        wanted=found.outputs.source_version_id if found.outputs and application else "",
+        running=str(application.get("customApplicationSourceVersionId") or ""),
+        missing=differs.missing,
+        strays=tuple(map(str, differs.strays)),
+    )
+
+
+def save_state(settings: Settings, bench: Bench) -> Backup:
+    """Give a copy of the stack's state. Raises StackMissing."""
+    with statefiles.locked(settings):
+        statefiles.require_stack(settings, bench.places.home)
+        state = stack.run(driver(settings, bench), "export").state
+    return Backup(settings.stack, datetime.now(UTC).isoformat(timespec="seconds"), state)
+
+
+def restore_state(settings: Settings, bench: Bench, saved: Backup) -> StackResult:
+    """Put a copy in the place of the stack's state; the platform stays as it is."""
+    with statefiles.locked(settings):
+        return stack.run(driver(settings, bench), "import", state=saved.state)
+
+
+def deployed_application(settings: Settings, bench: Bench) -> tuple[str, Settings]:
+    """Give the id of the deployed application, and settings with a platform to ask. Raises StackMissing."""
     statefiles.require_stack(settings, bench.places.home)
     settings = preflight.with_local_platform(settings, bench)
     found = describe(settings, bench)
@@ -375,8 +436,7 @@ def application_logs(settings: Settings, bench: Bench) -> Mapping[str, Any]:
         raise stack.StackMissing(
             f"Nothing is deployed on the stack {settings.stack!r}.", hint=f"invoke deploy --stack {settings.stack}"
         )
-    with preflight.platform_client(settings) as client:
-        return client.application_logs(found.outputs.app_id)
+    return found.outputs.app_id, settings
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from toolkit.settings import SHORTEST_SECRET
 from toolkit.stackconfig import StackInputs, StackOutputs
 from toolkit.tools import Plugin, Tool
 
-Action = Literal["preview", "deploy", "destroy", "tidy", "describe", "history", "refresh", "cancel"]
+Action = Literal["preview", "deploy", "destroy", "tidy", "describe", "history", "refresh", "cancel", "export", "import"]
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 Decide = Callable[[Mapping[str, int]], bool]
@@ -126,6 +126,7 @@ class StackResult:
     updates: tuple[Mapping[str, Any], ...] = ()
     stopped: bool = False
     mark: str = ""
+    state: Mapping[str, Any] = field(default_factory=dict, repr=False)
     events: tuple[Event, ...] = field(default=(), repr=False)
 
     @property
@@ -142,6 +143,7 @@ def run(
     refresh: bool = False,
     message: str = "",
     most: int = 20,
+    state: Mapping[str, Any] | None = None,
     on_event: OnEvent = _silent,
     decide: Decide = _always,
     answers: Mapping[str, Answer] | None = None,
@@ -151,13 +153,13 @@ def run(
     `answers` answer other events after which the child waits (`state`, `held`: see `automation`); `go` when missing.
 
     With `refresh` it first reads into the state what the platform really has. `message` is what the history shows of a
-    deployment, `most` how many entries of it are wanted. A lock whose owner has died on this machine is removed, with
-    an event that says so.
+    deployment, `most` how many entries of it are wanted. `state` is what `import` brings back. A lock whose owner has
+    died on this machine is removed, with an event that says so.
 
     Raises StackMissing, StackLocked, ToolMissing or DeploymentFailed (its details are Pulumi's own diagnostics), and
     Cancelled when the person ended it; the child is never left behind.
     """
-    request = {
+    request: dict[str, Any] = {
         "action": action,
         "stack": driver.stack,
         "work_dir": str(driver.work_dir),
@@ -168,6 +170,8 @@ def run(
         "message": message or None,
         "most": most,
     }
+    if state is not None:
+        request["state"] = state
     if inputs and inputs.token_parameter:
         request["token"] = driver.environ.get("DATAROBOT_API_TOKEN", "")
     replies: dict[str, Answer] = {
@@ -255,6 +259,7 @@ def _carried_out(
             tuple(last.get("updates", ())),
             bool(last.get("stopped")),
             str(last.get("mark", "")),
+            last.get("state", {}),
             tuple(event for event in events if event is not last),
         )
     said = str(last.get("text", "")) or _without(secrets, stderr()) or _ending(child.returncode)

@@ -14,6 +14,9 @@ from tests.stack.checkout import SERVER, Checkout
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine]
 
+DIES_LATER = """
+if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) { console.log("warming up"); await Bun.sleep(6000); process.exit(9); }
+"""
 DIES_THERE = 'if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) { console.error("cannot live here"); process.exit(9); }\n'
 
 
@@ -40,7 +43,6 @@ def _fail(checkout: Checkout, **env: str) -> None:
     result = checkout.invoke("deploy", "--stack", "local", "--yes", **env)
     assert result.code == 5, result.stdout + result.stderr
     assert "did not come up on the platform" in result.stderr
-    assert "The platform says that the application failed." in result.stdout
     assert "cannot live here" in result.stderr
     kept = list((checkout.root / ".toolkit" / "logs" / "local").glob("*-the-application.log"))
     assert "cannot live here" in kept[-1].read_text()
@@ -59,7 +61,11 @@ def test_a_first_deployment_that_failed_leaves_nothing_in_the_way(checkout: Chec
 
 
 def test_after_a_first_deployment_that_failed_everything_can_be_removed(checkout: Checkout) -> None:
-    _fail(checkout)
+    checkout.write("custom_application/server.ts", DIES_LATER + SERVER)
+    failed = checkout.invoke("deploy", "--stack", "local", "--yes")
+    assert failed.code == 5, failed.stdout + failed.stderr
+    assert "application: warming up" in failed.stdout
+    assert "The platform says that the application failed." in failed.stdout
     result = checkout.invoke("destroy", "--stack", "local", "--yes")
     assert result.code == 0, result.stdout + result.stderr
     assert _applications(checkout) == []

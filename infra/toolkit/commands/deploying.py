@@ -8,6 +8,7 @@ from pathlib import Path
 
 from invoke.exceptions import Exit
 
+from toolkit import backup as backups
 from toolkit import deploy as deployment
 from toolkit import stack as stacks
 from toolkit import stackconfig
@@ -122,6 +123,22 @@ def cancel(root: Path, stack: str, *, yes: bool) -> None:
         raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
     deployment.cancel(settings, make_bench(root, quiet(console)))
     console.line(f"The stack {settings.stack} is not locked any more. Next: invoke deploy --stack {settings.stack}")
+
+
+@command
+def restore(root: Path, stack: str, *, file: str, yes: bool, confirm: str) -> None:
+    """Put a copy of the stack's state in the place of the one that is there. The platform is not touched."""
+    console = Console()
+    settings = load_settings(root, stack, needs_platform=False)
+    saved = backups.read(Path(file), settings.stack)
+    question = (
+        f"Put the state of {saved.at} ({number(saved.resources, 'resource')}) in the place of that of {settings.stack}?"
+    )
+    if not agreed(console, settings, question, yes=yes, confirm=confirm):
+        raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
+    deployment.restore_state(settings, make_bench(root, quiet(console)), saved)
+    console.line(f"The state is that of {saved.at}. What changed on the platform since then is not in it.")
+    console.line(f"Next: invoke refresh --stack {settings.stack}")
 
 
 @command

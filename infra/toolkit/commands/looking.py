@@ -1,17 +1,24 @@
-"""Commands that look at what is deployed and change nothing: outputs, status, logs, history."""
+"""Commands that look at what is deployed and change nothing: outputs, status, logs, history, open, backup."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import time
+import webbrowser
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from toolkit import backup as backups
 from toolkit import deploy as deployment
-from toolkit import preflight
+from toolkit import preflight, stackconfig
 from toolkit import stack as stacks
-from toolkit.commands.frame import command, load_settings, make_bench, quiet
-from toolkit.console import Console
+from toolkit.commands.frame import command, control, load_settings, make_bench, quiet
+from toolkit.console import Console, number
+from toolkit.settings import Settings
+
+FOLLOW_EVERY = 2.0  # seconds
 
 
 @command
@@ -21,9 +28,7 @@ def outputs(root: Path, stack: str, *, as_json: bool) -> None:
     settings = load_settings(root, stack, needs_platform=False)
     found = deployment.describe(settings, make_bench(root, quiet(console)))
     if found.outputs is None:
-        raise stacks.StackMissing(
-            f"Nothing is deployed on the stack {settings.stack!r}.", hint=f"invoke deploy --stack {settings.stack}"
-        )
+        raise _nothing_deployed(settings)
     if as_json:
         console.document({"outputs": vars(found.outputs)})
         return
@@ -33,34 +38,106 @@ def outputs(root: Path, stack: str, *, as_json: bool) -> None:
 
 @command
 def status(root: Path, stack: str, *, as_json: bool) -> None:
-    """Show resources and the application's state on the platform."""
+    """Show resources, the application's state on the platform, and where the two differ."""
     console = Console(as_json=as_json)
-    bench = make_bench(root, quiet(console))
-    settings = load_settings(root, stack, needs_platform=True)
-    found = deployment.describe(settings, bench)
-    settings = preflight.with_local_platform(settings, bench)
-    application: Mapping[str, Any] = {}
-    if found.outputs is not None and settings.endpoint and settings.token:
-        with preflight.platform_client(settings) as client:
-            application = client.application(found.outputs.app_id)
+    found = deployment.look(load_settings(root, stack, needs_platform=True), make_bench(root, quiet(console)))
     if as_json:
-        console.document({"resources": list(found.resources), "application": dict(application)})
+        differs = {"wanted": found.wanted, "running": found.running, "missing": found.missing, "strays": found.strays}
+        console.document(
+            {
+                "resources": list(found.resources),
+                "application": dict(found.application),
+                "replicas": found.replicas,
+                "drift": {"drifted": found.drifted, **differs},
+            }
+        )
         return
     console.table("", ("resource", "name", "id"), ((r["type"], r["name"], r["id"]) for r in found.resources))
-    if application:
-        console.line(f"application is {application['status']}: {application['applicationUrl']}")
+    if found.application:
+        many = f", {number(found.replicas, 'replica')}" if found.replicas else ""
+        console.line(f"application is {found.application['status']}{many}: {found.application['applicationUrl']}")
+        console.line(f"version served: {found.running}")
+    if found.running != found.wanted:
+        console.line(f"drift: the state says version {found.wanted}. Somebody else has published one.")
+    for words, ones in (("not on the platform any more", found.missing), ("left by an earlier run", found.strays)):
+        for one in ones:
+            console.line(f"drift: {words}: {one}")
+    if found.drifted:
+        console.line("The next deployment puts that in order: invoke deploy")
 
 
 @command
-def logs(root: Path, stack: str, *, build: bool) -> None:
-    """Show the application's log, or that of its build."""
+def open_app(root: Path, stack: str, *, only_print: bool) -> None:
+    """Show the application in the browser of whoever sits here; without a terminal only its address is printed."""
     console = Console()
-    found = deployment.application_logs(
-        load_settings(root, stack, needs_platform=True), make_bench(root, quiet(console))
+    bench = make_bench(root, quiet(console))
+    settings = load_settings(root, stack, needs_platform=False)
+    found = deployment.describe(settings, bench)
+    if found.outputs is None:
+        raise _nothing_deployed(settings)
+    url = found.outputs.app_url
+    if settings.stack == stackconfig.LOCAL:
+        settings = preflight.with_local_platform(settings, bench)
+        url = control().sign_in_link(settings.emulator_data, url)
+    console.line(url)
+    if console.interactive and not only_print:
+        webbrowser.open(url)
+
+
+@command
+def logs(root: Path, stack: str, *, build: bool, follow: bool) -> None:
+    """Show the application's log, or that of its build; with `follow` also what comes, until Ctrl-C."""
+    console = Console()
+    settings = load_settings(root, stack, needs_platform=True)
+    bench = make_bench(root, quiet(console))
+    app_id, settings = deployment.deployed_application(settings, bench)
+    shown: list[str] = []
+    with preflight.platform_client(settings) as client:
+        while True:
+            told = client.application_logs(app_id)
+            lines = (told.get("buildLog") or "").splitlines() if build else list(told.get("logs") or ())
+            for line in fresh(shown, lines):
+                console.line(line)
+            shown = lines
+            if not follow:
+                return
+            time.sleep(FOLLOW_EVERY)
+
+
+def fresh(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
+    """Give the lines of `now` that were not there before.
+
+    The platform keeps the last thousand (platform-contract 1.4): what fell out at the front is no new line.
+    """
+    for length in range(min(len(before), len(now)), 0, -1):
+        if list(before[-length:]) == list(now[:length]):
+            return now[length:]
+    return now
+
+
+def _nothing_deployed(settings: Settings) -> stacks.StackMissing:
+    return stacks.StackMissing(
+        f"Nothing is deployed on the stack {settings.stack!r}.", hint=f"invoke deploy --stack {settings.stack}"
     )
-    lines = (found.get("buildLog") or "").splitlines() if build else list(found.get("logs") or ())
-    for line in lines:
-        console.line(line)
+
+
+@command
+def backup(root: Path, stack: str, *, to: str, as_json: bool) -> None:
+    """Write a copy of the stack's state to a file that only its owner may read."""
+    console = Console(as_json=as_json)
+    settings = load_settings(root, stack, needs_platform=False)
+    saved = deployment.save_state(settings, make_bench(root, quiet(console)))
+    name = f"{settings.stack}-{saved.at[:19].replace(':', '').replace('-', '')}.json"
+    path = Path(to) if to else settings.toolkit_dir / "backups" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(backups.render(saved))
+    if as_json:
+        console.document({"backup": str(path), "stack": settings.stack, "resources": saved.resources})
+        return
+    console.line(f"{number(saved.resources, 'resource')} of the stack {settings.stack} saved: {path}")
+    console.line("Keep the passphrase with it: without it nobody can use the copy.")
 
 
 @command

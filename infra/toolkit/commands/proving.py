@@ -184,6 +184,28 @@ def prove(
         raise Exit(code=SmokeFailed.exit_code)
 
 
+@command
+def run(root: Path, stack: str, *, app: str, environment: str, bundle: str) -> None:
+    """Run the app in its container as the platform would, and say where it is, until Ctrl-C."""
+    console = Console()
+    bench = make_bench(root, console)
+    changed = {"APP_DIR": app, "ENVIRONMENT_DIR": environment, "APP_BUNDLE": bundle}
+    settings = load_settings(root, stack, needs_platform=False, overrides=changed)
+    token = settings.token or PLACEHOLDER_TOKEN
+    options = smoking.SmokeOptions(
+        bundle=settings.bundle,
+        health_path=settings.health_path,
+        full_token=token,
+        env=runtime_env.parameters(settings, token),
+        endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
+        only=frozenset({"start"}),
+        keep=functools.partial(_hold, console),
+    )
+    with staging.workroom(settings) as room:
+        release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
+        gate.require_pass(gate.prove(settings, release, bench, options=options, reuse=False))
+
+
 def _hold(console: Console, url: str) -> None:
     """Leave the app running until Ctrl-C."""
     console.line(f"The app runs until Ctrl-C: {url}")
