@@ -17,7 +17,7 @@ nox.options.stop_on_first_error = False
 
 ROOT = Path(__file__).parent
 SCRIPTS = ["bootstrap", ".ci/run", "custom_application/build-app.sh", "custom_application/start-app.sh"]
-WORKFLOWS = [".github/workflows/ci.yml", ".github/workflows/deploy.yml"]
+WORKFLOWS = sorted(str(path) for path in Path(".github", "workflows").glob("*.yml"))
 TEST_REQUIREMENTS = ("-r", "requirements.txt", "-r", "tests/requirements.txt")
 
 

@@ -15,6 +15,10 @@ sys.path.insert(0, str(ROOT / "infra"))
 STACK = {"stack": "Stack: local (an emulator, no account needed), dev, staging, prod or any other name."}
 JSON = {"json": "Print JSON for programs on standard output; words for people go to standard error."}
 YES = {"yes": "Do not ask."}
+LOUD = {
+    "quiet": "Show only what failed, and the result.",
+    "debug": "Show warnings of Pulumi's, and where an error comes from.",
+}
 CONFIRM = {"confirm": "Name of the stack: says yes beforehand, also where the stack is protected."}
 
 
@@ -91,10 +95,17 @@ def smoke(
     _commands("proving").smoke(ROOT, stack, overrides=changed, env_file=env_file, **how, **files)
 
 
-@task(help=STACK | JSON | {"exit-code": "End with exit code 11 when something would change."})
-def preview(_c: Context, stack: str = "", json: bool = False, exit_code: bool = False) -> None:
+@task(help=STACK | JSON | LOUD | {"exit-code": "End with exit code 11 when something would change."})
+def preview(
+    _c: Context,
+    stack: str = "",
+    json: bool = False,
+    exit_code: bool = False,
+    quiet: bool = False,
+    debug: bool = False,
+) -> None:
     """Show what a deployment would change, upload and ask of the platform."""
-    _commands("deploying").preview(ROOT, stack, as_json=json, exit_code=exit_code)
+    _commands("deploying").preview(ROOT, stack, as_json=json, exit_code=exit_code, quiet=quiet, debug=debug)
 
 
 @task(
@@ -102,6 +113,7 @@ def preview(_c: Context, stack: str = "", json: bool = False, exit_code: bool = 
     | YES
     | CONFIRM
     | JSON
+    | LOUD
     | {
         "fresh": "Build and smoke again even when nothing changed.",
         "no-rollback": "Keep a release whose proof fails; otherwise the one from before serves again.",
@@ -117,9 +129,11 @@ def deploy(
     fresh: bool = False,
     no_rollback: bool = False,
     skip_smoke: bool = False,
+    quiet: bool = False,
+    debug: bool = False,
 ) -> None:
     """Smoke the app, deploy it, and prove that this very release is serving."""
-    asked = {"yes": yes, "confirm": confirm, "as_json": json}
+    asked = {"yes": yes, "confirm": confirm, "as_json": json, "quiet": quiet, "debug": debug}
     _commands("deploying").deploy(ROOT, stack, fresh=fresh, roll_back=not no_rollback, skip_smoke=skip_smoke, **asked)
 
 
@@ -128,13 +142,22 @@ def deploy(
     | YES
     | CONFIRM
     | JSON
+    | LOUD
     | {"to": "The release, as history shows it (default: the last proved one before this)."}
 )
 def rollback(
-    _c: Context, stack: str = "", to: str = "", yes: bool = False, confirm: str = "", json: bool = False
+    _c: Context,
+    stack: str = "",
+    to: str = "",
+    yes: bool = False,
+    confirm: str = "",
+    json: bool = False,
+    quiet: bool = False,
+    debug: bool = False,
 ) -> None:
     """Let a release that was proved before serve again."""
-    _commands("deploying").rollback(ROOT, stack, to=to, yes=yes, confirm=confirm, as_json=json)
+    asked = {"yes": yes, "confirm": confirm, "as_json": json, "quiet": quiet, "debug": debug}
+    _commands("deploying").rollback(ROOT, stack, to=to, **asked)
 
 
 @task(help=STACK | JSON | {"most": "How many entries."})
@@ -143,10 +166,20 @@ def history(_c: Context, stack: str = "", most: int = 20, json: bool = False) ->
     _commands("looking").history(ROOT, stack, most=most, as_json=json)
 
 
-@task(help=STACK | YES | CONFIRM | JSON)
-def refresh(_c: Context, stack: str = "", yes: bool = False, confirm: str = "", json: bool = False) -> None:
+@task(help=STACK | YES | CONFIRM | JSON | LOUD | {"exit-code": "Take nothing over; exit code 11 tells drift."})
+def refresh(
+    _c: Context,
+    stack: str = "",
+    yes: bool = False,
+    confirm: str = "",
+    json: bool = False,
+    exit_code: bool = False,
+    quiet: bool = False,
+    debug: bool = False,
+) -> None:
     """Show what differs between platform and state, and take it over."""
-    _commands("deploying").refresh(ROOT, stack, yes=yes, confirm=confirm, as_json=json)
+    asked = {"yes": yes, "confirm": confirm, "as_json": json, "quiet": quiet, "debug": debug}
+    _commands("deploying").refresh(ROOT, stack, exit_code=exit_code, **asked)
 
 
 @task(help=STACK | YES)
@@ -204,10 +237,19 @@ def run(_c: Context, stack: str = "", app: str = "", environment: str = "", bund
     _commands("proving").run(ROOT, stack, app=app, environment=environment, bundle=bundle)
 
 
-@task(help=STACK | YES | CONFIRM | JSON)
-def destroy(_c: Context, stack: str = "", yes: bool = False, confirm: str = "", json: bool = False) -> None:
+@task(help=STACK | YES | CONFIRM | JSON | LOUD)
+def destroy(
+    _c: Context,
+    stack: str = "",
+    yes: bool = False,
+    confirm: str = "",
+    json: bool = False,
+    quiet: bool = False,
+    debug: bool = False,
+) -> None:
     """Remove everything that a stack has on the platform."""
-    _commands("deploying").destroy(ROOT, stack, yes=yes, confirm=confirm, as_json=json)
+    asked = {"yes": yes, "confirm": confirm, "as_json": json, "quiet": quiet, "debug": debug}
+    _commands("deploying").destroy(ROOT, stack, **asked)
 
 
 @task(help={"everything": "Also the local platform with its data, and tools built for all checkouts."} | YES)

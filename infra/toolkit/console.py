@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -35,11 +36,15 @@ CONTROL = re.compile(
 
 
 class Console:
-    """Draws what a command does. With `as_json` every event is a line of JSON on standard output."""
+    """Draws what a command does. With `as_json` every event is a line of JSON on standard output.
 
-    def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
+    `quiet` shows of the events only what failed; `verbose` also Pulumi's warnings, and causes of errors.
+    """
+
+    def __init__(self, *, as_json: bool = False, verbose: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.verbose = verbose
+        self.quiet = quiet
         self._rich = Rich(stderr=as_json, highlight=False, soft_wrap=True)
         self._header: tuple[Part, ...] = ()
         self._begun: dict[str, float] = {}  # when Pulumi began with each resource
@@ -54,6 +59,8 @@ class Console:
         kind = event["event"]
         if self.as_json and kind != "line":
             self._json(event)
+        if self.quiet and event.get("status") != "failed" and kind not in ("failed", "platform-failed"):
+            return
         if kind == "phase":
             self._phase(event)
         elif kind == "line":
@@ -206,6 +213,12 @@ class Console:
                 self._print(f"  {line}", to=rich)
         if error.hint:
             self._print(("next:", "cyan"), f" {error.hint}", to=rich)
+
+    def trace(self, error: BaseException) -> None:
+        """Show where an error comes from, with its causes: for whoever looks for a mistake of the tool."""
+        rich = Rich(stderr=True, highlight=False, soft_wrap=True)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            self._print((f"  {line}", "dim"), to=rich)
 
     def ask(self, question: str) -> bool:
         """Ask for a yes. Without a terminal that is an error, never a silent yes or no."""

@@ -80,6 +80,8 @@ def test_what_is_deployed_is_seen_saved_and_brought_back(checkout: Checkout) -> 
     assert isinstance(drift, dict)
     assert drift["drifted"] is True
     assert done["outputs"]["app_id"] in drift["missing"][0]
+    told = checkout.invoke("refresh", "--stack", "local", "--exit-code", "--json")
+    assert (told.code, told.last["drift"]) == (11, {"delete": 1}), told.stdout + told.stderr
     doctor = json.loads(checkout.invoke("doctor", "--stack", "local", "--json").stdout)["checks"]
     assert [one["status"] for one in doctor if one["id"] == "leftovers"] == ["warning"]
     assert checkout.invoke("destroy", "--stack", "local", "--yes").code == 0

@@ -364,3 +364,44 @@ def test_the_steps_of_a_replacement_are_one_line(capsys: pytest.CaptureFixture[s
     for op in ("create-replacement", "replace", "delete-replaced"):
         Console().event({"event": "done", "op": op, "type": "datarobot:index/applicationSource:ApplicationSource"})
     assert capsys.readouterr().out.splitlines() == ["    ± ApplicationSource replace"]
+
+
+def test_quiet_shows_what_failed_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(quiet=True)
+    console.event({"event": "phase", "name": "stage", "status": "start", "detail": ""})
+    console.event({"event": "line", "text": "a line"})
+    console.event({"event": "phase", "name": "stage", "status": "ok", "detail": "6 files", "seconds": 0.1})
+    console.event({"event": "done", "op": "update", "type": "datarobot:index/x:CustomApplication", "diffs": []})
+    console.event({"event": "heartbeat", "text": "goes on"})
+    assert capsys.readouterr().out == ""
+    console.event({"event": "failed", "op": "update", "type": "datarobot:index/x:CustomApplication", "diffs": []})
+    console.event({"event": "platform-failed", "text": "The platform says so."})
+    console.event({"event": "phase", "name": "deploy", "status": "failed", "detail": "", "seconds": 0.1})
+    console.line("https://app.example/")
+    shown = capsys.readouterr().out
+    assert "CustomApplication failed" in shown
+    assert "The platform says so." in shown
+    assert "deploy" in shown
+    assert shown.endswith("https://app.example/\n")
+
+
+def test_the_trace_of_an_error_names_its_causes(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        try:
+            raise OSError("the disk")
+        except OSError as cause:
+            raise ToolkitError("It failed.") from cause
+    except ToolkitError as error:
+        Console().trace(error)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "OSError: the disk" in shown.err
+    assert "ToolkitError: It failed." in shown.err
+
+
+def test_how_long_a_resource_took_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    step = {"op": "update", "type": "datarobot:index/x:CustomApplication", "name": "application", "diffs": []}
+    console.event({"event": "start", **step, "at": 10.0})
+    console.event({"event": "done", **step, "at": 12.5})
+    assert "(2.5 s)" in capsys.readouterr().out

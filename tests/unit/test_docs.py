@@ -27,7 +27,7 @@ from toolkit.checks.catalog import QUESTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_OURS = {"node_modules", "dist"}
-CORE_OPTIONS = {"--list", "--help", "--version"}
+CORE_OPTIONS = {"--list", "--help", "--version", "--print-completion-script"}
 MACHINE_PATHS = re.compile(r"(?<![\w.~$}/…-])/(?:work|root|tmp/w|home/\w+)(?![\w-])")
 REGISTRY_HOSTS = re.compile(
     r"npmjs|pypi\.org|pythonhosted|proxy\.golang\.org|deb\.debian\.org|registry-1\.docker", re.I

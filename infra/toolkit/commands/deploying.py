@@ -21,9 +21,9 @@ CHANGES = 11  # exit code of a preview that was asked whether anything would cha
 
 
 @command
-def preview(root: Path, stack: str, *, as_json: bool, exit_code: bool) -> None:
+def preview(root: Path, stack: str, *, as_json: bool, exit_code: bool, quiet: bool, debug: bool) -> None:
     """Show what a deployment would change and send. With `exit_code` changes end it with code 11."""
-    console = Console(as_json=as_json)
+    console = Console(as_json=as_json, quiet=quiet, verbose=debug)
     result, plan = deployment.preview(load_settings(root, stack, needs_platform=True), make_bench(root, console))
     console.plan(plan)
     told = {"changes": dict(result.changes), "changed": result.changed, "plan": plan.to_json()}
@@ -43,9 +43,11 @@ def deploy(
     fresh: bool,
     roll_back: bool,
     skip_smoke: bool,
+    quiet: bool,
+    debug: bool,
 ) -> None:
     """Deploy, and end with a short summary and the URL."""
-    console = Console(as_json=as_json)
+    console = Console(as_json=as_json, quiet=quiet, verbose=debug)
     settings = load_settings(root, stack, needs_platform=True)
     if skip_smoke and not settings.protected:  # the gate refuses it there
         agree = functools.partial(agreed, console, settings, yes=yes, confirm=confirm)
@@ -63,9 +65,11 @@ def deploy(
 
 
 @command
-def rollback(root: Path, stack: str, *, to: str, yes: bool, confirm: str, as_json: bool) -> None:
+def rollback(
+    root: Path, stack: str, *, to: str, yes: bool, confirm: str, as_json: bool, quiet: bool, debug: bool
+) -> None:
     """Let an earlier release serve again, and end with a short summary and the URL."""
-    console = Console(as_json=as_json)
+    console = Console(as_json=as_json, quiet=quiet, verbose=debug)
     settings = load_settings(root, stack, needs_platform=True)
     ask = _confirm(console, settings, yes=yes, confirm=confirm)
     done = deployment.rollback(settings, make_bench(root, console), confirm=ask, to=to)
@@ -101,17 +105,24 @@ def _show_deployed(console: Console, settings: Settings, done: deployment.Deploy
 
 
 @command
-def refresh(root: Path, stack: str, *, yes: bool, confirm: str, as_json: bool) -> None:
-    """Show what differs between platform and state, ask, and take it over."""
-    console = Console(as_json=as_json)
+def refresh(
+    root: Path, stack: str, *, yes: bool, confirm: str, as_json: bool, exit_code: bool, quiet: bool, debug: bool
+) -> None:
+    """Show what differs between platform and state, ask, and take it over. With `exit_code` only tell: 11 for drift."""
+    console = Console(as_json=as_json, quiet=quiet, verbose=debug)
     settings = load_settings(root, stack, needs_platform=True)
+    drift: dict[str, int] = {}
 
     def ask(changes: Mapping[str, int]) -> bool:
+        drift.update(changes)
         question = f"Drift: {stacks.counted(changes)}. Take it over into the state?"
-        return agreed(console, settings, question, yes=yes, confirm=confirm)
+        return not exit_code and agreed(console, settings, question, yes=yes, confirm=confirm)
 
     result = deployment.refresh(settings, make_bench(root, console), confirm=ask)
-    console.result({"ok": True, "exit_code": 0, "changes": dict(result.changes)})
+    code = CHANGES if exit_code and drift else 0
+    console.result({"ok": True, "exit_code": code, "changes": dict(result.changes), "drift": drift})
+    if code:
+        raise Exit(code=code)
 
 
 @command
@@ -142,9 +153,9 @@ def restore(root: Path, stack: str, *, file: str, yes: bool, confirm: str) -> No
 
 
 @command
-def destroy(root: Path, stack: str, *, yes: bool, confirm: str, as_json: bool) -> None:
+def destroy(root: Path, stack: str, *, yes: bool, confirm: str, as_json: bool, quiet: bool, debug: bool) -> None:
     """Show what goes, ask, remove it, and say so."""
-    console = Console(as_json=as_json)
+    console = Console(as_json=as_json, quiet=quiet, verbose=debug)
     settings = load_settings(root, stack, needs_platform=True)
 
     def ask(found: stacks.StackResult) -> bool:

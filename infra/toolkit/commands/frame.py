@@ -44,6 +44,8 @@ def command(function: Callable[Concatenate[Path, P], None]) -> Callable[Concaten
                 raise _file_problem(error) from error
         except ToolkitError as error:
             Console().error(error)
+            if options.get("debug"):
+                Console().trace(error)
             if options.get("as_json"):
                 Console(as_json=True).result({"ok": False, "exit_code": error.exit_code, "error": error.message})
             raise Exit(code=error.exit_code) from None
