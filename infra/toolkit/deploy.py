@@ -361,11 +361,26 @@ def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult]
             raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
         with bench.phase("destroy", settings.stack) as say, preflight.platform_client(settings) as client:
             on_event = statefiles.audited(settings, bench.on_event)
-            result = recovery.run(drive, "destroy", client=client, on_event=on_event)
+            try:
+                result = recovery.run(drive, "destroy", client=client, on_event=on_event)
+            except DeploymentFailed as error:
+                raise _with_what_is_left(settings, drive, error) from error
             say(counted(result.changes, done=True))
         shutil.rmtree(settings.toolkit_dir / "stage" / settings.stack, ignore_errors=True)
         shutil.rmtree(drive.work_dir, ignore_errors=True)
     return result
+
+
+def _with_what_is_left(settings: Settings, drive: Driver, error: DeploymentFailed) -> DeploymentFailed:
+    """Name in the error what is still there, and the request that removes it by hand."""
+    left: list[str] = []
+    with suppress(ToolkitError):
+        left = [
+            f"still there: {one['type']} {one['name']} {one['id']}"
+            f" (by hand: DELETE {settings.endpoint}/{planning.PATHS.get(one['type'], '')}{one['id']}/)"
+            for one in stack.run(drive, "describe").resources
+        ]
+    return type(error)(error.message, hint=error.hint, details=(*error.details, *left))
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ PROVIDER = (
         "app-gone",
         r"Missing Resource State After Update",
         "Something that this deployment updates is not on the platform any more: somebody removed it.",
-        "Read anew what is there, then deploy: invoke refresh. A new application has another address.",
+        "Deploy again: what is missing is made anew. A new application has another address.",
+        heals=True,
     ),
     _rule(
         "app-name-taken",

@@ -17,6 +17,7 @@ from tests.stack.checkout import SERVER, Checkout
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine]
 
+IN_USE = "Execution environment is in use"
 SAYS = SERVER.replace("Bun.serve(", 'console.log("the app is up"); Bun.serve(')
 
 
@@ -38,6 +39,7 @@ def _status(checkout: Checkout) -> dict[str, object]:
 
 def test_what_is_deployed_is_seen_saved_and_brought_back(checkout: Checkout) -> None:
     done = checkout.deploy(APP_REPLICAS="2")
+    environment = done["outputs"]["execution_environment_id"]
     status = _status(checkout)
     assert status["replicas"] == 2
     assert status["drift"] == {
@@ -84,6 +86,16 @@ def test_what_is_deployed_is_seen_saved_and_brought_back(checkout: Checkout) -> 
     assert (told.code, told.last["drift"]) == (11, {"delete": 1}), told.stdout + told.stderr
     doctor = json.loads(checkout.invoke("doctor", "--stack", "local", "--json").stdout)["checks"]
     assert [one["status"] for one in doctor if one["id"] == "leftovers"] == ["warning"]
+
+    # Somebody else still uses the environment: what is left is named, and goes the next time.
+    rule = {"method": "DELETE", "path": "*/executionEnvironments/*", "status": 409, "body": {"message": IN_USE}}
+    faults = checkout.write("faults.json", json.dumps(rule))
+    assert checkout.invoke("emulator.faults", "--add", str(faults)).code == 0
+    failed = checkout.invoke("destroy", "--stack", "local", "--yes")
+    assert failed.code == 5, failed.stdout + failed.stderr
+    assert "Something still runs on the execution environment" in failed.stderr
+    assert f"still there: ExecutionEnvironment dr-nb-admin-viewer-local-environment {environment}" in failed.stderr
+    assert f"/executionEnvironments/{environment}/" in failed.stderr
     assert checkout.invoke("destroy", "--stack", "local", "--yes").code == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,11 @@ def test_what_the_real_provider_said_is_put_into_words(name: str) -> None:
         assert "{" not in cause.hint
         assert not cause.what.endswith(" "), cause.what
     assert [text for texts in _failing(name) for text in explain.unknown(texts)] == []
+
+
+def test_the_table_in_the_documents_is_written_from_the_code(root: Path) -> None:
+    written = runpy.run_path(str(root / "docs" / "failures.py"))["draw"]()
+    assert (root / "docs" / "failures.md").read_text() == written, "python docs/failures.py"
 
 
 def test_names_and_reasons_of_the_platform_are_part_of_the_words() -> None:
