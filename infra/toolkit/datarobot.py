@@ -21,11 +21,12 @@ LARGEST_PAGE = 100
 READ_USE_CASES, READ_NOTEBOOKS = "use case read", "notebook read"
 
 
-Kind = Literal["application", "source", "environment"]
+Kind = Literal["application", "source", "environment", "credential"]
 ROUTES: Mapping[Kind, str] = {
     "application": "customApplications/",
     "source": "customApplicationSources/",
     "environment": "executionEnvironments/",
+    "credential": "credentials/",
 }
 
 
@@ -121,6 +122,16 @@ class Client:
     def sources_marked(self, part: str) -> list[Mapping[str, Any]]:
         """Give the application sources with `part` in their name; the platform cannot search for it."""
         return [one for one in self._pages(f"{ROUTES['source']}?") if part in str(one.get("name") or "")]
+
+    def credentials_marked(self, part: str) -> list[Mapping[str, Any]]:
+        """Give the credentials with `part` in their name (platform-contract 1.6). An account that may not list them
+        has none of ours.
+        """
+        try:
+            found = list(self._pages(f"{ROUTES['credential']}?"))
+        except (PlatformError, PermissionDenied):
+            return []
+        return [{**one, "id": one.get("credentialId")} for one in found if part in str(one.get("name") or "")]
 
     def put_source(self, name: str, path: str, content: bytes) -> str:
         """Make an application source with one file, which no application runs; give its id."""

@@ -24,11 +24,17 @@ from toolkit.stackconfig import StackInputs
 if TYPE_CHECKING:
     from toolkit.datarobot import Client, Kind  # brings httpx along, which a smoke test can do without
 
-WORDS: Mapping[Kind, str] = {"application": "application", "source": "source", "environment": "execution environment"}
+WORDS: Mapping[Kind, str] = {
+    "application": "application",
+    "source": "source",
+    "environment": "execution environment",
+    "credential": "credential",
+}
 KINDS: Mapping[str, Kind] = {
     "CustomApplication": "application",
     "ApplicationSource": "source",
     "ExecutionEnvironment": "environment",
+    "ApiTokenCredential": "credential",
 }
 
 
@@ -159,6 +165,7 @@ def look(client: Client, state: Mapping[str, Any], *, for_good: bool = False) ->
         gone = [pool.submit(_gone, client, kind, found) for kind, found in held]
         environments = pool.submit(client.environments_marked, stackconfig.marking(mark)) if mark else None
         sources = pool.submit(client.sources_marked, f"-{mark}-") if mark else None
+        credentials = pool.submit(client.credentials_marked, f"-token-{mark}-") if mark else None
         own = [pool.submit(client.applications_of, found) for kind, found in held if kind == "source"]
         wanted = (f"-source-{mark}-", *([retained.words(mark)] if for_good else []))
         marked = [one for one in (sources.result() if sources else ()) if any(word in one["name"] for word in wanted)]
@@ -170,6 +177,7 @@ def look(client: Client, state: Mapping[str, Any], *, for_good: bool = False) ->
             *_strays("application", applications, known),
             *stray_sources,
             *_strays("environment", environments.result() if environments else (), known),
+            *_strays("credential", credentials.result() if credentials else (), known),
         )
         missing = tuple(text for each in gone if (text := each.result()))
     return Found(strays, missing, int(state.get("pending", 0)))

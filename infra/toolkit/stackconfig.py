@@ -26,6 +26,7 @@ FILE_KEYS = {
     "autoStop": "APP_AUTO_STOP",
     "keyScope": "APP_KEY_SCOPE",
     "useCases": "APP_USE_CASES",
+    "runtimeEnv": "RUNTIME_ENV",
 }
 PROTECTED = "protected"  # only the file says so: an environment variable must not take it away
 

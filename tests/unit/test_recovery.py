@@ -81,6 +81,22 @@ def test_all_that_bears_the_mark_and_is_not_known_is_a_stray_in_order_of_removal
     assert recovery.look(client, NOTHING).is_clean
 
 
+def test_a_credential_that_bears_the_mark_is_a_stray_too(platform: LocalPlatform, client: Client) -> None:
+    """It holds the full token: one that a cut request has left behind must not stay."""
+    names = [StackInputs("shop", "prod", "", (), mark=mark).credential_name for mark in (MARK, MARK, "ffffffff", "")]
+    made = [
+        platform.store.create_credential(
+            {"name": f"{name}-{number:07x}", "credentialType": "api_token", "apiToken": "x"}
+        )
+        for number, name in enumerate(names)
+    ]
+    known = {"resources": [{"type": "ApiTokenCredential", "id": made[0]["id"], "name": ""}], "mark": MARK}
+    found = recovery.look(client, known)
+    assert ids(found) == [("credential", made[1]["id"])]
+    client.delete("credential", made[1]["id"])
+    assert recovery.look(client, known) == Found()
+
+
 def test_look_alikes_are_nobodys_business(platform: LocalPlatform, client: Client) -> None:
     """The same names, made by hand, or by the same app and stack with a state elsewhere."""
     mine = Made(platform, MARK)
