@@ -89,6 +89,7 @@ def keep(
         try:
             folder.mkdir(parents=True, exist_ok=True)
             assert path is not None
+            path.touch(0o600)
             path.write_text(text + "\n")
         except OSError:
             path = None

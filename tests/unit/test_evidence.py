@@ -75,6 +75,7 @@ def test_logs_are_kept_in_full_without_secrets_and_not_for_ever(tmp_path: Path) 
             [Log("The platform's log of the application", long)], tmp_path, [Secret("abcd-efgh-0123")], now=now
         )
     assert kept.path == tmp_path / "20260102-030439-the-application.log"
+    assert kept.path.stat().st_mode & 0o777 == 0o600
     assert "line 500" in kept.path.read_text()
     assert "abcd-efgh" not in kept.path.read_text() + kept.text
     assert len(list(tmp_path.iterdir())) == evidence.KEPT

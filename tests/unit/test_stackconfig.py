@@ -40,6 +40,9 @@ def test_outputs_are_none_until_everything_is_there() -> None:
 def test_a_stack_file_gives_settings_under_their_names_in_dotenv() -> None:
     text = "config:\n  bun-to-datarobot:replicas: 2\n  bun-to-datarobot:bundle: cpu.small\n  other:key: x\n"
     assert stackconfig.file_settings(text) == {"APP_BUNDLE": "cpu.small", "APP_REPLICAS": "2"}
+    assert stackconfig.file_settings("config:\n  bun-to-datarobot:runtimeEnv: credential\n") == {
+        "RUNTIME_ENV": "credential"
+    }
     assert stackconfig.file_settings("") == {}
 
 
