@@ -11,10 +11,30 @@ from typing import Any
 
 import pytest
 
+from tests.summary import LINES
+
 pytest_plugins = ["tests.stack.tools"]
 
 ROOT = Path(__file__).resolve().parents[1]
 GUARDED = ("docker", "dockerd", "pulumi")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the recordings be asked of another provider."""
+    parser.addoption(
+        "--provider",
+        choices=("stand-in", "real"),
+        default="stand-in",
+        help="the provider that tests/stack/test_provider_recordings.py compares with the recordings",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what tests have counted."""
+    if lines := config.stash.get(LINES, []):
+        terminalreporter.section("counted")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 def pytest_configure() -> None:

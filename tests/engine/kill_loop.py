@@ -1,7 +1,8 @@
 """Kill the local platform with SIGKILL again and again, in the middle of writes, builds and deployments.
 
 What it has acknowledged has to be there after the next start, and nothing may be left over. By hand:
-`python tests/engine/kill_loop.py --rounds 100 --seed 1`; a few rounds run with the tests.
+`python -m tests.engine.kill_loop --rounds 100 --seed 1`; a few rounds run with the tests. `--write` puts what came of
+it into docs/local-platform.md.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import random
 import signal
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ const server = Bun.serve({ hostname: "0.0.0.0", port: 8080, fetch: () => new Res
 process.on("SIGTERM", () => process.exit(0));
 """
 MOST_APPLICATIONS = 3
+BEGIN, END = "<!-- kill loop -->", "<!-- end of kill loop -->"
 SETTLED = ("running", "failed")
 
 
@@ -312,15 +316,40 @@ def _check_what_runs(platform: Emulated, figures: Figures, number: int) -> None:
     figures.build_strays += len(dead)
 
 
+def told(figures: Figures, seed: int, when: str, machine: str) -> str:
+    """Tell in a sentence or two what came of the rounds."""
+    left = figures.strays + figures.build_strays
+    return (
+        f"Last time ({when}, {machine}, seed {seed}) there were {figures.rounds} kills, {figures.killed_while_building} of "
+        f"them during a build and {figures.killed_while_starting} during the start of an application. Of "
+        f"{figures.acknowledged:,} acknowledged writes {figures.lost} were lost; {figures.came_back} removed objects came "
+        f"back; {left} containers were left over; {figures.stuck} builds or starts hung."
+    )
+
+
+def write(figures: Figures, seed: int) -> None:
+    """Put what came of the rounds into the documents, in the place that is marked for it."""
+    root = Path(__file__).resolve().parents[2]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    machine = f"{os.cpu_count()} cores, {memory:.0f} GB"
+    page = root / "docs" / "local-platform.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    text = textwrap.fill(told(figures, seed, f"{datetime.now(UTC):%Y-%m-%d}", machine), 118)
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="put the result into docs/local-platform.md")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # and clean up
     with tempfile.TemporaryDirectory(prefix="kill-loop-") as folder:
         figures = run(Path(folder) / "data", options.rounds, options.seed)
     print(json.dumps(figures.shown(), indent=2))
+    if options.write:
+        write(figures, options.seed)
     return 0 if figures.good else 1
 
 

@@ -15,7 +15,10 @@ pytestmark = [
 ]
 
 
+ROUNDS = 4
+
+
 def test_kills_lose_no_acknowledged_write_and_leave_no_container(tmp_path: Path) -> None:
-    figures = kill_loop.run(tmp_path / "data", rounds=4, seed=7)
+    figures = kill_loop.run(tmp_path / "data", rounds=ROUNDS, seed=7)
     assert figures.good, figures.problems
-    assert (figures.rounds, figures.acknowledged > 100) == (4, True)
+    assert (figures.rounds, figures.acknowledged > 100) == (ROUNDS, True)

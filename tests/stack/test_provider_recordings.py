@@ -1,5 +1,7 @@
 """The stand-in provider against everything recorded of the real one: the real engine, and a recorder as platform.
 
+With `--provider real` the installed plugin is compared instead.
+
 Compared are all requests with headers, bodies and order, the engine's events, summaries, error texts, outputs
 and stored state; for 36 scenarios also every answer of the plugin to the engine.
 """
@@ -17,9 +19,10 @@ from pathlib import Path
 import pytest
 
 from tests.stack import recorded_calls, recordings
-from tests.stack.provider_fixtures import DeployTools, deploy_tools
+from tests.stack.provider_fixtures import PLUGIN, DeployTools, deploy_tools
 from tests.stack.provider_scenarios import SCENARIOS, Driver, Run
 from tests.stack.recorder import Recorder
+from tests.summary import say
 
 pytestmark = pytest.mark.stack
 
@@ -33,14 +36,17 @@ def tools(request: pytest.FixtureRequest) -> DeployTools:
 
 
 def environ(folder: Path, tools: DeployTools, **more: str) -> dict[str, str]:
-    """A folder of programs with the CLI and the stand-in plugin, and nothing else of this machine's settings."""
+    """A folder of programs with the CLI and the plugin, and nothing else of this machine's settings."""
     programs = folder / "bin"
     programs.mkdir(parents=True)
     (folder / "home").mkdir()
     (programs / "pulumi").symlink_to(tools.pulumi)
-    launcher = programs / "pulumi-resource-datarobot"
-    launcher.write_text(f'#!/bin/sh\nPYTHONPATH={INFRA} exec {tools.python} -m toolkit.emulator.provider "$@"\n')
-    launcher.chmod(0o755)
+    launcher = programs / PLUGIN
+    if tools.plugin is not None:
+        launcher.symlink_to(tools.plugin)
+    else:
+        launcher.write_text(f'#!/bin/sh\nPYTHONPATH={INFRA} exec {tools.python} -m toolkit.emulator.provider "$@"\n')
+        launcher.chmod(0o755)
     return {
         "PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}",
         "HOME": str(folder),
@@ -90,8 +96,14 @@ def replays(
             idle.put((driver, environment))
 
     pool = ThreadPoolExecutor(WORKERS)
-    yield {name: pool.submit(replay_with_a_driver, name) for name in wanted}
+    found = {name: pool.submit(replay_with_a_driver, name) for name in wanted}
+    yield found
     pool.shutdown(cancel_futures=True)
+    done = {name for name, one in found.items() if one.done() and not one.cancelled() and one.exception() is None}
+    equal = {name for name in done if found[name].result() == ""}
+    with_calls = len(equal & set(recorded_calls.names()))
+    counts = f"{len(equal)} / {len(found)} scenarios equal, {with_calls} of them with every call of the engine"
+    say(request.config, f"recordings of the real provider: {counts}")
     for driver in drivers:
         driver.close()
 
@@ -116,6 +128,8 @@ def test_every_recording_has_a_scenario() -> None:
 def test_in_place_behaviour_updates_a_source_without_key_scope(
     change: str, diffs: list[str], tmp_path: Path, tools: DeployTools
 ) -> None:
+    if tools.plugin is not None:
+        pytest.skip("only the stand-in has this switch")
     environment = environ(tmp_path / "driver", tools, DATAROBOT_STANDIN_BEHAVIOUR="in-place")
     driver = Driver(tools.python, environment)
     with Recorder() as recorder:
