@@ -319,11 +319,11 @@ def _check_what_runs(platform: Emulated, figures: Figures, number: int) -> None:
 def told(figures: Figures, seed: int, when: str, machine: str) -> str:
     """Tell in a sentence or two what came of the rounds."""
     left = figures.strays + figures.build_strays
+    cut = f"{figures.killed_while_building} during a build and {figures.killed_while_starting} during a start"
     return (
-        f"Last time ({when}, {machine}, seed {seed}) there were {figures.rounds} kills, {figures.killed_while_building} of "
-        f"them during a build and {figures.killed_while_starting} during the start of an application. Of "
-        f"{figures.acknowledged:,} acknowledged writes {figures.lost} were lost; {figures.came_back} removed objects came "
-        f"back; {left} containers were left over; {figures.stuck} builds or starts hung."
+        f"Last time ({when}, {machine}, seed {seed}) there were {figures.rounds} kills, {cut} of an application. "
+        f"Of {figures.acknowledged:,} acknowledged writes {figures.lost} were lost; {figures.came_back} removed "
+        f"objects came back; {left} containers were left over; {figures.stuck} builds or starts hung."
     )
 
 
