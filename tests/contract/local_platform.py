@@ -21,7 +21,7 @@ from toolkit.emulator.listening import Listener
 from toolkit.emulator.mishaps import mishaps
 from toolkit.emulator.presence import Visits
 from toolkit.emulator.routes import Routes
-from toolkit.emulator.server import LARGEST_BODY, recorded
+from toolkit.emulator.server import LARGEST_BODY, recorded, straight
 from toolkit.emulator.steering import Steering
 from toolkit.emulator.store import Body, Store
 from toolkit.front import Target
@@ -114,7 +114,7 @@ def local_platform(data: Path) -> Iterator[LocalPlatform]:
             )
             console.add_to(app)
             steering.add_to(app)
-            listener = Listener(app, shutdown_timeout=0.2)
+            listener = Listener(app, shutdown_timeout=0.2, shortcut=straight(edge, record, steering.faults))
             await listener.setup()
             try:
                 platform.url = f"http://127.0.0.1:{await listener.listen('127.0.0.1', 0)}"

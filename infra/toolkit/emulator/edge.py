@@ -21,6 +21,7 @@ from toolkit.emulator.store import Body, Store
 from toolkit.front import Target, forward
 from toolkit.upstream import Upstream
 
+PREFIX = "/custom_applications/"
 COOKIE = "local-datarobot-session"
 SIGN_IN = "/sign-in"
 LINK_SECONDS = 3600.0
@@ -78,8 +79,8 @@ class Edge:
 
     def add_to(self, app: web.Application) -> None:
         """Register the edge's routes."""
-        app.router.add_route("*", "/custom_applications/{id}", self.with_slash)
-        app.router.add_route("*", "/custom_applications/{id}/{rest:.*}", self.visit, expect_handler=self.expect)
+        app.router.add_route("*", f"{PREFIX}{{id}}", self.with_slash)
+        app.router.add_route("*", f"{PREFIX}{{id}}/{{rest:.*}}", self.visit, expect_handler=self.expect)
         app.router.add_route("*", "/apps/{id}", self.inside)
         app.router.add_route("*", "/apps/{id}/{rest:.*}", self.inside)
         app.router.add_get(SIGN_IN, self.sign_in_page, allow_head=False)
@@ -180,17 +181,21 @@ class Edge:
             return web.Response(status=302, headers={"Location": f"{SIGN_IN}?next={there}"})
         return error(401, "Sign in, or send an API token.")
 
-    async def visit(self, request: web.Request) -> web.StreamResponse:
+    def leads_to_an_app(self, request: web.BaseRequest) -> bool:
+        """Whether `visit` is what answers a request, without asking the router; Expect needs the longer way."""
+        place, slash, _ = request.raw_path.removeprefix(PREFIX).partition("/")
+        return bool(place and slash) and request.raw_path.startswith(PREFIX) and "Expect" not in request.headers
+
+    async def visit(self, request: web.BaseRequest) -> web.StreamResponse:
         """Let the visitor in and pass the request on."""
         if (refused := self._refuse(request)) is not None:
             return refused
         wants_page = "text/html" in request.headers.get("Accept", "")
         try:
-            application = self._store.glance("application", request.match_info["id"])
+            # Not with escapes, which the front does not know either.
+            application = self._store.glance("application", request.raw_path.removeprefix(PREFIX).partition("/")[0])
         except NotFound:
             return _absent(wants_page)
-        if not request.raw_path.startswith(f"/custom_applications/{application['id']}/"):
-            return _absent(wants_page)  # the id was written with escapes, which the front does not know
         targets = self._runner.targets(application["id"])
         if not targets:
             return self._not_there(application, wants_page)
@@ -199,7 +204,7 @@ class Edge:
         with self._visits.visit(application["id"], page=wants_page and request.method == "GET"):
             return await forward(request, target, self._upstream, headers=added, drop=NOT_FOR_THE_APP)
 
-    def _visitor(self, request: web.Request, application: Body) -> dict[str, str]:
+    def _visitor(self, request: web.BaseRequest, application: Body) -> dict[str, str]:
         """Give the headers that tell the app who comes, with their other cookies (contract 4)."""
         headers = {"x-user-id": self._identity.user_id, "x-user-email": self._identity.email}
         if level := application["requiredKeyScopeLevel"]:
@@ -209,7 +214,7 @@ class Edge:
             headers["Cookie"] = "; ".join(kept)
         return headers
 
-    def _replica(self, request: web.Request, application: Body, targets: tuple[Target, ...]) -> Target:
+    def _replica(self, request: web.BaseRequest, application: Body, targets: tuple[Target, ...]) -> Target:
         """With session affinity send a visitor to the same replica again, otherwise to the next one in turn."""
         if not self._store.application_resources(application)["sessionAffinity"]:
             return targets[next(self._turns) % len(targets)]

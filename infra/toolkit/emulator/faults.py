@@ -106,6 +106,11 @@ class Faults:
             self._kept += added
             return [_shown(one) for one in added]
 
+    @property
+    def there(self) -> bool:
+        """Whether there may be rules that still count."""
+        return bool(self._kept)
+
     def listed(self) -> list[dict[str, Any]]:
         """Give every rule that still counts, with how often it matched and fired."""
         with self._lock:

@@ -18,7 +18,7 @@ import sqlite3
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,8 +29,9 @@ from aiohttp.typedefs import Handler, Middleware
 from toolkit.emulator import identity, lock, seed
 from toolkit.emulator.console_page import ConsolePage
 from toolkit.emulator.edge import SIGN_IN, Edge
+from toolkit.emulator.faults import Faults
 from toolkit.emulator.fields import StoreError
-from toolkit.emulator.listening import Listener
+from toolkit.emulator.listening import Listener, Shortcut
 from toolkit.emulator.mishaps import FAULT_KEY, mishaps
 from toolkit.emulator.presence import Reads, Visits
 from toolkit.emulator.routes import Routes, error
@@ -116,7 +117,7 @@ class Platform:
             switches=lambda: self._steering.switches if self._steering else Switches(),
         )
         async with Upstream() as upstream:
-            listener = Listener(self._application(runner, upstream))
+            listener = self._make_listener(runner, upstream)
             await listener.setup()
             self._listener = listener
             try:
@@ -137,14 +138,12 @@ class Platform:
         for host in sorted(hosts):
             await self._listener.listen(host, self._port)
 
-    def _application(self, runner: EngineRunner, upstream: Upstream) -> web.Application:
+    def _make_listener(self, runner: EngineRunner, upstream: Upstream) -> Listener:
         routes = Routes(self._store, runner, self._identity, lambda: self.base, self._visits)
         steering = Steering(self._store, lambda: runner, routes, self._data, plant=self._plant, requests=self._requests)
         self._steering = steering
-        app = web.Application(
-            client_max_size=LARGEST_BODY,
-            middlewares=[recorded(self._requests.append, log, self._reads), mishaps(steering.faults)],
-        )
+        record = recorded(self._requests.append, log, self._reads)
+        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[record, mishaps(steering.faults)])
         routes.add_to(app)
         edge = Edge(self._store, runner, self._identity, routes, upstream, self._visits)
         edge.add_to(app)
@@ -153,7 +152,7 @@ class Platform:
         )
         console.add_to(app)
         steering.add_to(app)  # last: it answers for everything below /__emulator__/ that nobody else has
-        return app
+        return Listener(app, shortcut=straight(edge, record, steering.faults))
 
     def _plant(self) -> None:
         seed.plant(self._store, self._identity.org_id, today())
@@ -218,6 +217,17 @@ def recorded(keep: Callable[[Body], None], log: Callable[[str], None], reads: Re
             keep(entry)
 
     return record
+
+
+def straight(edge: Edge, record: Middleware, faults: Faults) -> Shortcut:
+    """Give the shortcut for requests that lead to an application, as long as no faults are asked for."""
+
+    def shortcut(request: web.BaseRequest) -> Awaitable[web.StreamResponse] | None:
+        if faults.there or not isinstance(request, web.Request) or not edge.leads_to_an_app(request):
+            return None
+        return record(request, edge.visit)
+
+    return shortcut
 
 
 def main() -> int:
