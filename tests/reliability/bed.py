@@ -78,10 +78,13 @@ class Bed:
         return {**FAST, **self.more}
 
     @property
-    def bench(self) -> Bench:
+    def bench_places(self) -> Places:
         home = Path.home()
-        places = Places(self.root, home, tools.cache_folder(os.environ, home), self.toolkit)
-        return Bench(places, {**os.environ, **self.environ}, self._hear)
+        return Places(self.root, home, tools.cache_folder(os.environ, home), self.toolkit)
+
+    @property
+    def bench(self) -> Bench:
+        return Bench(self.bench_places, {**os.environ, **self.environ}, self._hear)
 
     def _hear(self, event: Mapping[str, Any]) -> None:
         if event["event"] == "line":

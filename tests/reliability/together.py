@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 from tests.reliability import kills
-from tests.reliability.bed import Bed
-from toolkit import deploy
+from tests.reliability.bed import LISTS, Bed
+from toolkit import deploy, tools
+from toolkit.emulator import control
+from toolkit.settings import Settings
 
 LOCKED = 7
 
@@ -41,6 +45,46 @@ def one_works_and_one_is_told(first: Bed, second: Bed) -> None:
     nothing = second.run("deploy")
     assert (nothing.code, nothing.error) == (0, "")
     assert len(history(second)) == before == 1
+
+
+class OtherStack(Bed):
+    """The same checkout with another stack on the same local platform, which only a test can have.
+
+    Its plugin is the stand-in under the guise of a real one: no other stack than `local` takes it as it is.
+    """
+
+    @property
+    def environ(self) -> dict[str, str]:
+        programs = self.root / "programs"
+        programs.mkdir(exist_ok=True)
+        launcher = programs / tools.PLUGIN
+        python = self.bench_places.deploy_python
+        words = f'#!/bin/sh\nPYTHONPATH={self.root / "infra"} exec {python} -m toolkit.emulator.provider "$@"\n'
+        launcher.write_text(words)
+        launcher.chmod(0o755)
+        return {**super().environ, "DATAROBOT_PROVIDER": "real", "PATH": f"{programs}:{os.environ['PATH']}"}
+
+    def settings(self) -> Settings:
+        info = control.status(self.data)
+        assert info is not None
+        return dataclasses.replace(
+            super().settings(), stack="other", endpoint=info.endpoint, token=info.token, runtime_endpoint=info.endpoint
+        )
+
+
+def two_stacks_work_at_once(first: Bed) -> None:
+    """Deploy two stacks from one checkout to one platform at the same time, and remove one of them."""
+    first.ask("PUT", "settings", {"builds": {"engine": False, "seconds": 8}})
+    other = OtherStack(first.root, first.more)
+    child = kills.start(first, "deploy")
+    beside = other.run("deploy")
+    assert (beside.code, beside.error) == (0, "")
+    assert child.wait(300) == 0
+    assert {kind: len(ids) for kind, ids in first.platform().items()} == dict.fromkeys(LISTS, 2)
+    gone = other.run("destroy")
+    assert (gone.code, gone.error) == (0, "")
+    assert first.trouble("deploy") == ""
+    first.immediate()
 
 
 def pulumi_of(command: int) -> int:

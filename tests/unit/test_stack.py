@@ -533,3 +533,46 @@ def test_whether_the_owner_of_a_lock_is_dead(host: str, pid: int, dead: bool) ->
     assert str(owner) == f"ann@{host} (process {pid}) since 2026-11-23T10:00:00Z"
     assert owner.is_dead is dead  # this process has the number, but it is no Pulumi
     assert stack.lock_owner("nothing of the kind") is None
+
+
+# --- what the child asks beside the preview ---------------------------------------------------------------------------
+
+HOLDING = """
+    say(event='state', mark='0a1b', pending=1)
+    first = hear().strip()
+    say(event='held', mark='0a1b')
+    say(event='result', changes={}, heard=first + ', ' + hear().strip(), mark='0a1b')
+"""
+
+
+def test_what_the_child_asks_is_answered_and_shown_to_nobody(driver: Any) -> None:
+    seen: list[str] = []
+    answers = {"state": lambda event: f"go {event['pending']}", "held": lambda event: f"let go of {event['mark']}"}
+    body = HOLDING + "    assert first == 'go 1', first\n"
+    result = run(driver(body), "deploy", INPUTS, on_event=lambda event: seen.append(event["event"]), answers=answers)
+    assert (result.mark, seen) == ("0a1b", [])
+
+
+def test_without_answers_it_goes_on(driver: Any) -> None:
+    assert run(driver(HOLDING + "    assert first == 'go', first\n"), "destroy").mark == "0a1b"
+
+
+def test_the_lock_of_a_pulumi_that_had_to_be_killed_is_removed(
+    driver: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "CANCEL_GRACE", 0.2)
+    monkeypatch.setattr(stack, "KILL_GRACE", 0.2)
+    made = driver("signal.signal(signal.SIGINT, signal.SIG_IGN); say(event='up'); time.sleep(60)")
+    made.work_dir.mkdir(parents=True)
+    made.pulumi.path.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n')
+
+    def on_event(_event: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Cancelled):
+        run(made, "deploy", INPUTS, on_event=on_event)
+    assert (tmp_path / "asked").read_text() == "cancel --yes --stack dev\n"
+
+
+def test_cancelling_takes_seven_seconds_at_most() -> None:
+    assert stack.CANCEL_GRACE + 2 * stack.KILL_GRACE + stack.UNLOCK_GRACE < 7
