@@ -49,6 +49,7 @@ DECIDED = {
     "PULUMI_CONFIG_PASSPHRASE_FILE",
     "PULUMI_STACK",
 }
+HERE = ("127.0.0.1", "localhost", "::1")
 _LOCKED_BY = re.compile(r"created by (\S+?)@(\S+) \(pid (\d+)\) at (\S+)")
 ENDS = {"result", "error"}  # the last line of the child
 INNER = {"state", "held"}  # between child and parent only
@@ -314,6 +315,10 @@ def environment(
         PYTHONUNBUFFERED="1",
         PYTHONDONTWRITEBYTECODE=parent.get("PYTHONDONTWRITEBYTECODE", ""),
     )
+    if any(child.get(name) for name in proxies):
+        # The CLI, the program and the plugin talk to each other on this machine, which is no business of a proxy.
+        around = child.get("NO_PROXY") or child.get("no_proxy") or ""
+        child["NO_PROXY"] = child["no_proxy"] = ",".join(dict.fromkeys([*filter(None, around.split(",")), *HERE]))
     child.update(backend)
     return {key: value for key, value in child.items() if value != ""}
 

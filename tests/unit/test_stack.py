@@ -126,7 +126,7 @@ def child_environment(parent: Mapping[str, str] = PARENT, folder: Path | None = 
 def test_the_child_is_given_what_programs_need_and_nothing_else() -> None:
     found = child_environment(PULUMI_BACKEND_URL="file:///state", PULUMI_CONFIG_PASSPHRASE_FILE="/p")
     assert set(found) == {
-        *("PATH", "HOME", "LANG", "HTTPS_PROXY", "no_proxy", "SSL_CERT_FILE", "PULUMI_HOME"),
+        *("PATH", "HOME", "LANG", "HTTPS_PROXY", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "PULUMI_HOME"),
         *("AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_STORAGE_KEY", "DATAROBOT_TIMEOUT_MINUTES"),
         *("DATAROBOT_API_TOKEN", "DATAROBOT_ENDPOINT", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE"),
         *("PULUMI_SKIP_UPDATE_CHECK", "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK", "PYTHONUNBUFFERED"),
@@ -134,6 +134,15 @@ def test_the_child_is_given_what_programs_need_and_nothing_else() -> None:
     assert found["PULUMI_BACKEND_URL"] == "file:///state"
     assert (found["DATAROBOT_API_TOKEN"], found["DATAROBOT_ENDPOINT"]) == (TOKEN, ENDPOINT)
     assert "" not in found.values()
+
+
+def test_no_proxy_stands_between_pulumi_and_its_program() -> None:
+    """gRPC would ask the proxy for 127.0.0.1, too."""
+    found = child_environment()
+    assert found["NO_PROXY"] == found["no_proxy"] == "localhost,127.0.0.1,::1"
+    found = child_environment({"http_proxy": "http://proxy:3128", "NO_PROXY": ".corp,localhost"})
+    assert found["NO_PROXY"] == found["no_proxy"] == ".corp,localhost,127.0.0.1,::1"
+    assert "NO_PROXY" not in child_environment({"PATH": "/usr/bin"})
 
 
 def test_nothing_of_the_shells_account_or_secrets_gets_through() -> None:
