@@ -202,6 +202,9 @@ def test_webassembly_that_is_compiled_while_it_arrives_is_a_kind_of_its_own() ->
         'export const call = async (method, path) => fetch(path, { method });\ncall("POST", "/api/items");\n',
         'function open(path) { return new WebSocket(path); }\nopen("/api/items");\n',
         "function outer() { const get = u => fetch(u); return get(`/api/items`); }\nouter();\n",
+        'const get = (u) => fetch(u);\nconst ask = (a, b) => get(a).then(b);\nask("/api/items", show);\n',
+        'const get = (u) => fetch(u);\nconst load = (new_) => get(new_ ? "/api/items" : "/api/items");\n',
+        'const ITEMS = "/api/items";\nconst get = (u) => fetch(u);\nget(ITEMS);\n',
     ],
 )
 def test_what_is_handed_to_a_function_that_fetches_it_counts(source: str) -> None:
@@ -218,6 +221,8 @@ def test_what_is_handed_to_a_function_that_fetches_it_counts(source: str) -> Non
         'const get = (u) => { const v = u.slice(1); return fetch(v); };\nget("/api");\n',
         'app.get("/route", () => fetch(url));\n',
         'const get = (u) => fetch("." + u);\nget("/api");\n',
+        'const get = (u) => fetch("." + u);\nconst ask = (a) => get(a);\nask("/api");\n',
+        'const again = (u) => (u ? fetch(u) : again(u));\nconst go = (path) => path;\ngo("/api");\n',
     ],
 )
 def test_what_only_looks_like_it_does_not_count(source: str) -> None:

@@ -57,6 +57,8 @@ _STREAMED = re.compile(r"WebAssembly\s*\.\s*(?:instantiate|compile)Streaming\s*$
 _GLOBALS = re.compile(r"^(?:(?:window|globalThis|self|document)\.)+")
 _MODULE_URL = "import.meta.url"
 MOST_CALLS = 200  # of one function that are looked at
+MOST_WRAPPERS = 3  # functions around fetch() that hand on what they were given
+_HANDED = {"string", "template_string", "ternary_expression", "parenthesized_expression", "identifier"}
 
 
 @cache
@@ -134,11 +136,13 @@ class _Script:
 
     # what is named
 
-    def _add(self, node: tree_sitter.Node, kind: Kind, via: str, *, against: str = "document") -> None:
+    def _add(
+        self, node: tree_sitter.Node, kind: Kind, via: str, *, against: str = "document", wrappers: int = 0
+    ) -> None:
         values = [value for value in self._evaluate(node) if value.text]
-        if not values and kind in (Kind.CALL, Kind.SOCKET):
+        if not values and kind in (Kind.CALL, Kind.SOCKET) and wrappers < MOST_WRAPPERS:
             for argument, name in self._handed_in(node):
-                self._add(argument, kind, f"{name}()", against=against)
+                self._add(argument, kind, f"{name}()", against=against, wrappers=wrappers + 1)
         if not values or self._dead(node):
             return
         literal = self._text(node)
@@ -176,8 +180,7 @@ class _Script:
             if call is None or call.type != "call_expression" or self._bound_function(call, name) != function:
                 continue
             arguments = self._arguments(call)
-            # Only what is written there: a call within a wrapper of the wrapper is not followed further.
-            if len(arguments) > position and arguments[position].type in ("string", "template_string"):
+            if len(arguments) > position and arguments[position].type in _HANDED:
                 found.append((arguments[position], name))
         return found
 
