@@ -141,8 +141,8 @@ class _Script:
     ) -> None:
         values = [value for value in self._evaluate(node) if value.text]
         if not values and kind in (Kind.CALL, Kind.SOCKET) and wrappers < MOST_WRAPPERS:
-            for argument, name in self._handed_in(node):
-                self._add(argument, kind, f"{name}()", against=against, wrappers=wrappers + 1)
+            for argument in self._handed_in(node):
+                self._add(argument, kind, via, against=against, wrappers=wrappers + 1)
         if not values or self._dead(node):
             return
         literal = self._text(node)
@@ -160,7 +160,7 @@ class _Script:
                 )
             )
 
-    def _handed_in(self, node: tree_sitter.Node) -> list[tuple[tree_sitter.Node, str]]:
+    def _handed_in(self, node: tree_sitter.Node) -> list[tree_sitter.Node]:
         """When `node` is a parameter of a named function: what its calls hand in there, such as get("/api/items")."""
         if node.type != "identifier":
             return []
@@ -181,7 +181,7 @@ class _Script:
                 continue
             arguments = self._arguments(call)
             if len(arguments) > position and arguments[position].type in _HANDED:
-                found.append((arguments[position], name))
+                found.append(arguments[position])
         return found
 
     def _parameter(self, node: tree_sitter.Node) -> tuple[tree_sitter.Node | None, int]:
