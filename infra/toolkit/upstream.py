@@ -95,36 +95,46 @@ class Upstream:
         Raises OSError when the app does not answer, or not with HTTP.
         """
         place, method = (host, port), head.partition(b" ")[0]
-        while True:
-            connection, is_new = await self._connection(place)
-            sending = None
-            try:
-                connection.set_response_params(
-                    skip_payload=method == b"HEAD",
-                    read_until_eof=True,
-                    auto_decompress=False,
-                    max_line_size=LONGEST_LINE,
-                    max_field_size=LONGEST_LINE,
-                )
-                if connection.transport is None:
-                    raise aiohttp.ServerDisconnectedError
-                connection.transport.write(head)
-                if body is not None:
-                    chunked = b"\r\nTransfer-Encoding: chunked\r\n" in head
-                    sending = asyncio.create_task(_send(connection, body, chunked=chunked))
-                message, content = await _final(connection)
-                return Exchange(self, place, connection, message, content, sending)
-            except BaseException as problem:
-                if sending is not None:
-                    sending.cancel()
-                connection.abort()
-                # A kept connection may end in the moment in which it is used again.
-                if is_new or body is not None or method not in SAFE_TO_REPEAT:
-                    if isinstance(problem, aiohttp.ClientError | HttpProcessingError):
-                        raise ConnectionError(str(problem) or type(problem).__name__) from problem
-                    raise
-                if not isinstance(problem, aiohttp.ServerDisconnectedError | ConnectionError):
-                    raise
+        connection, is_new = await self._connection(place)
+        try:
+            return await self._exchange(place, connection, head, body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as died:
+            # A kept connection may end in the moment in which it is used again.
+            if is_new or body is not None or method not in SAFE_TO_REPEAT:
+                raise ConnectionError(str(died)) from died
+        connection, _ = await self._connection(place, fresh=True)
+        try:
+            return await self._exchange(place, connection, head, body)
+        except aiohttp.ServerDisconnectedError as died:
+            raise ConnectionError(str(died)) from died
+
+    async def _exchange(
+        self, place: Place, connection: ResponseHandler, head: bytes, body: AsyncIterator[bytes] | None
+    ) -> Exchange:
+        sending = None
+        try:
+            connection.set_response_params(
+                skip_payload=head.startswith(b"HEAD "),
+                read_until_eof=True,
+                auto_decompress=False,
+                max_line_size=LONGEST_LINE,
+                max_field_size=LONGEST_LINE,
+            )
+            if connection.transport is None:
+                raise aiohttp.ServerDisconnectedError
+            connection.transport.write(head)
+            if body is not None:
+                chunked = b"\r\nTransfer-Encoding: chunked\r\n" in head
+                sending = asyncio.create_task(_send(connection, body, chunked=chunked))
+            message, content = await _final(connection)
+            return Exchange(self, place, connection, message, content, sending)
+        except BaseException as problem:
+            if sending is not None:
+                sending.cancel()
+            connection.abort()
+            if isinstance(problem, HttpProcessingError):
+                raise ConnectionError(f"this is no HTTP: {problem.message}") from problem
+            raise
 
     @property
     def sockets(self) -> aiohttp.ClientSession:
@@ -140,9 +150,9 @@ class Upstream:
             )
         return self._sockets
 
-    async def _connection(self, place: Place) -> tuple[ResponseHandler, bool]:
+    async def _connection(self, place: Place, *, fresh: bool = False) -> tuple[ResponseHandler, bool]:
         """Give a connection, and whether it is a new one. Raises OSError."""
-        kept = self._kept.get(place)
+        kept = None if fresh else self._kept.get(place)
         while kept:
             until, connection = kept.pop()  # the one that was used last
             if until > self._loop.time() and connection.is_connected() and not connection.should_close:
