@@ -52,3 +52,10 @@ def test_changing_one_does_not_read_all(store: Store) -> None:
     for number, one in enumerate(ids):
         store.update_application(one, {"name": f"renamed {number}"})
     assert time.perf_counter() - started < 1
+
+
+def test_all_come_in_order_of_creation_a_few_at_a_time(store: Store) -> None:
+    names = [one["name"] for one in store.every("application")]
+    assert len(names) == MANY
+    assert names[-1] == f"app {MANY - 1}"
+    assert list(store.every("nothing of this kind")) == []

@@ -137,12 +137,12 @@ class EngineRunner:
         self._watcher.start()
 
     def _take_up(self) -> None:
-        for version in self._store.find("environmentVersion")[0]:
+        for version in self._store.every("environmentVersion"):
             if version["buildStatus"] in ("submitted", "processing"):
                 self.build_environment(version["id"])
         applications = [
             app
-            for app in self._store.find("application")[0]
+            for app in self._store.every("application")
             if app["status"] in ("running", "initializing") or app.get("_noEngine")
         ]
         for application in applications:

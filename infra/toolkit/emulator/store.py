@@ -40,6 +40,7 @@ DEFAULT_RESOURCES = {
 }
 MOST_LOG_LINES = 1000
 MOST_GLANCES = 1000
+AT_ONCE = 500
 # The provider and the SDK name applications differently in the paths of use cases (platform-contract 1.7).
 APPLICATION_TYPES = ("customApplications", "applications")
 
@@ -157,6 +158,20 @@ class Store:
             ).fetchall()
         return [json.loads(row[0]) for row in rows], int(total)
 
+    def every(self, kind: str) -> Iterator[Body]:
+        """Give all objects of a kind one after the other, in order of creation, without holding all of them at once."""
+        last = -1
+        while True:
+            with self._lock:
+                rows = self._db.execute(
+                    "SELECT number, body FROM object WHERE kind = ? AND number > ? ORDER BY number LIMIT ?",
+                    (kind, last, AT_ONCE),
+                ).fetchall()
+            for last, body in rows:  # noqa: B007 - where the next ones begin
+                yield json.loads(body)
+            if len(rows) < AT_ONCE:
+                return
+
     def count(self, kind: str, *, parent: str) -> int:
         """Tell how many objects of a kind hang below another one."""
         with self._lock:
@@ -225,11 +240,8 @@ class Store:
 
     def sweep_blobs(self) -> int:
         """Remove file contents that nothing refers to any more; give how many. Only for before anything is served."""
-        with self._lock:
-            rows = self._db.execute("SELECT body FROM object WHERE kind IN ('environmentVersion', 'sourceVersion')")
-            bodies = [json.loads(row[0]) for row in rows]
-        used = {body["_context"] for body in bodies if "_context" in body}
-        used.update(item["storagePath"] for body in bodies for item in body.get("items", ()))
+        used = {version["_context"] for version in self.every("environmentVersion")}
+        used.update(item["storagePath"] for version in self.every("sourceVersion") for item in version["items"])
         unused = [blob for blob in self.blobs.iterdir() if blob.name not in used]
         for blob in unused:
             blob.unlink(missing_ok=True)
