@@ -267,11 +267,15 @@ EMULATOR = {"data": "Folder of its data (default: EMULATOR_DATA)."}
     | {
         "data": "Folder of its data (default: EMULATOR_DATA).",
         "port": "Port (default: the last one, else 8085, else any free one).",
+        "host": "Address to listen on besides the loopback one.",
+        "expose": "Listen there although other machines reach it.",
     },
 )
-def emulator_start(_c: Context, data: str = "", port: int = 0, json: bool = False) -> None:
+def emulator_start(
+    _c: Context, data: str = "", port: int = 0, host: str = "", expose: bool = False, json: bool = False
+) -> None:
     """Start the local DataRobot."""
-    _commands("emulated").emulator_start(ROOT, data, port, as_json=json)
+    _commands("emulated").emulator_start(ROOT, data, port, host=host, expose=expose, as_json=json)
 
 
 @task(name="stop", help={"data": "Folder of its data (default: EMULATOR_DATA)."})

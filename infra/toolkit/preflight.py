@@ -34,8 +34,11 @@ def with_local_platform(settings: Settings, bench: Bench) -> Settings:
     )
 
 
-def start_emulator(settings: Settings, bench: Bench) -> EmulatorInfo:
-    """Start the local platform of these settings, or give the one that runs."""
+def start_emulator(settings: Settings, bench: Bench, *, host: str = "", expose: bool = False) -> EmulatorInfo:
+    """Start the local platform of these settings, or give the one that runs.
+
+    `host` is an address to listen on besides the loopback one; one that other machines reach needs `expose`.
+    """
     from toolkit.emulator import control
 
     client, address = engines.connect(bench.environ, bench.places.home)
@@ -46,6 +49,8 @@ def start_emulator(settings: Settings, bench: Bench) -> EmulatorInfo:
         engine_address=address.address,
         environ=bench.environ,
         mirror=settings.bun_image,
+        host=host,
+        expose=expose,
     )
 
 

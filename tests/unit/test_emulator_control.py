@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -272,10 +274,17 @@ def test_with_the_pace_immediate_everything_is_there_without_an_engine(data: Pat
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "example.com", "172.17.0.1"])
-def test_other_machines_get_in_only_when_somebody_says_so(data: Path, host: str) -> None:
-    with pytest.raises(EmulatorFailed) as refused:
+def test_other_machines_get_in_only_when_somebody_says_so(data: Path, root: Path, host: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
         control.start(data, 0, engine_address=NO_ENGINE, environ={"PATH": os.environ["PATH"]}, host=host)
-    assert any(host in line and ("--expose" in line or "is no address" in line) for line in refused.value.details)
+    assert host in refused.value.message
+    assert "--expose" in refused.value.message or "is no address" in refused.value.message
+    # Nor does the process itself, whoever starts it.
+    command = [sys.executable, "-m", "toolkit.emulator.server", "--data", str(data), "--port", "1", "--host", host]
+    ended = subprocess.run(
+        command, env={"PYTHONPATH": str(root / "infra")}, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, host in ended.stderr) == (2, True)
 
 
 def test_somebody_says_so(data: Path) -> None:

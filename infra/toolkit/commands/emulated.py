@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 @command
-def emulator_start(root: Path, data: str, port: int, *, as_json: bool) -> None:
+def emulator_start(root: Path, data: str, port: int, *, host: str, expose: bool, as_json: bool) -> None:
     """Start the local platform and say where it is."""
     console = Console(as_json=as_json)
     settings = local_settings(root, data, port)
-    info = preflight.start_emulator(settings, make_bench(root, quiet(console)))
+    info = preflight.start_emulator(settings, make_bench(root, quiet(console)), host=host, expose=expose)
     _show_emulator(console, info)
 
 

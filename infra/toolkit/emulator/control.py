@@ -20,6 +20,7 @@ import httpx
 from filelock import FileLock
 
 from toolkit.emulator import identity
+from toolkit.emulator.exposure import refuse_exposure
 from toolkit.errors import ConfigurationError, TimedOut, ToolkitError
 from toolkit.settings import Secret
 
@@ -69,9 +70,14 @@ def start(
 
     The port is `port`, else the one it had last time, else 8085, else any free one; it is kept, because the address
     of every application contains it. `host` is an address to listen on besides the loopback one; one that other
-    machines reach needs `expose`. Raises ConfigurationError for a port that is taken, EmulatorFailed with the last log
-    lines when the process dies.
+    machines reach needs `expose`. Raises ConfigurationError for a port that is taken and an address that is refused,
+    EmulatorFailed with the last log lines when the process dies.
     """
+    if host and (refusal := refuse_exposure(host, expose=expose)):
+        raise ConfigurationError(
+            f"The local platform does not listen there: {refusal}.",
+            hint="Without --host it is reached from this machine and from its containers only.",
+        )
     data.mkdir(parents=True, exist_ok=True)
     with FileLock(data / "start.lock"):
         if found := status(data):

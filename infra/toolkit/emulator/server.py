@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ipaddress
 import json
 import os
 import signal
@@ -29,6 +28,7 @@ from aiohttp.typedefs import Handler, Middleware
 from toolkit.emulator import identity, lock, seed
 from toolkit.emulator.console_page import ConsolePage
 from toolkit.emulator.edge import SIGN_IN, Edge
+from toolkit.emulator.exposure import LOOPBACK, refuse_exposure
 from toolkit.emulator.faults import Faults
 from toolkit.emulator.fields import StoreError
 from toolkit.emulator.listening import Listener, Shortcut
@@ -44,7 +44,6 @@ from toolkit.upstream import Upstream
 
 LARGEST_BODY = 2 * 2**30
 MOST_REQUESTS = 10_000
-LOOPBACK = "127.0.0.1"
 STATE_FILE = "emulator.json"
 
 
@@ -57,21 +56,6 @@ def log(text: str) -> None:
 def today() -> datetime:
     """Give the start of this day: the organisation that is planted is the same for all of it."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def refuse_exposure(host: str, *, expose: bool) -> str:
-    """Say why the platform may not listen on an address; empty when it may.
-
-    Whoever reaches it can try tokens and see the sign-in page, and applications run with tokens of their own: other
-    machines get to it only when somebody has said so.
-    """
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return f"{host} is no address; give one of this machine's, like {LOOPBACK}"
-    if loopback or expose:
-        return ""
-    return f"{host} can be reached from other machines; use --expose if that is wanted, or {LOOPBACK}"
 
 
 class Platform:
