@@ -31,9 +31,9 @@ Record = dict[str, Any]
 
 def fault_records(made: Bed, share: float, seed: int) -> Iterable[Record]:
     """Meet a share of all faults, in an order by chance."""
-    every = list(faults.cases(made))
+    every = list(faults.cases(made)) if share else []
     random.Random(seed).shuffle(every)
-    for case in every[: max(1, round(len(every) * share))] if share else ():
+    for case in every[: round(len(every) * share)]:
         found = faults.meet(made, case)
         yield {
             "kind": "fault",
