@@ -217,6 +217,8 @@ def _tidy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
         from toolkit.program import Mark
 
         Mark(mark)
+        for name, value in state["outputs"].items():  # what is not exported again is not in the state any more
+            pulumi.export(name, value)
         emit({"event": "held", **_state(stack), "mark": mark})
         if hear() != "go":
             raise pulumi.RunError("The leftovers could not be removed.")

@@ -203,8 +203,9 @@ def _staged_again(settings: Settings, kept: Kept, bench: Bench) -> Release:
 def _is_down(settings: Settings, drive: Driver) -> bool:
     """Whether the application that the stack had before does not run any more, as the platform says."""
     with suppress(ToolkitError), preflight.platform_client(settings) as client:
-        before = stack.run(drive, "describe").outputs
-        return before is not None and client.application(before.app_id).get("status") == "failed"
+        before = stack.run(drive, "describe").resources
+        ids = [one["id"] for one in before if one["type"] == "CustomApplication"]
+        return any(client.application(found).get("status") == "failed" for found in ids)
     return False
 
 

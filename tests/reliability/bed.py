@@ -184,13 +184,20 @@ class Bed:
         with Client(settings.endpoint, settings.token) as client:
             return {kind: [one["id"] for one in client.get(path)["data"]] for kind, path in LISTS.items()}
 
+    def _latest(self) -> dict[str, Any]:
+        path = self.toolkit / "state" / ".pulumi" / "stacks" / "bun-to-datarobot" / "local.json"
+        latest = json.loads(path.read_text())["checkpoint"]["latest"] if path.exists() else None
+        return dict(latest or {})
+
+    def outputs(self) -> dict[str, str]:
+        """What the stack exports."""
+        roots = [one for one in self._latest().get("resources") or [] if one["type"] == "pulumi:pulumi:Stack"]
+        return dict(roots[0].get("outputs") or {}) if roots else {}
+
     def state(self) -> tuple[dict[str, list[str]], int]:
         """The ids in the state of the stack, and the number of operations that are not ended."""
-        path = self.toolkit / "state" / ".pulumi" / "stacks" / "bun-to-datarobot" / "local.json"
         found: dict[str, list[str]] = {kind: [] for kind in LISTS}
-        if not path.exists():
-            return found, 0
-        latest = json.loads(path.read_text())["checkpoint"]["latest"] or {}
+        latest = self._latest()
         for resource in latest.get("resources") or []:
             kind = resource["type"].rsplit(":", 1)[-1]
             if kind in found:

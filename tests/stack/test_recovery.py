@@ -30,6 +30,9 @@ SAMPLE: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+OTHERS = ("execution_environment_id", "execution_environment_version_id", "source_version_id")
+
+
 @pytest.fixture(scope="module")
 def way_out() -> Iterator[list[str]]:
     """The proxy that every program is told to use for the world; gives what it was asked for."""
