@@ -15,6 +15,13 @@ from toolkit.emulator import control
 from toolkit.settings import Settings
 
 LOCKED = 7
+STILL_BUILDING = {
+    "method": "GET",
+    "path": "/api/v2/executionEnvironments/*/versions/*",
+    "status": 200,
+    "body": {"id": "0", "buildStatus": "processing"},
+    "times": 0,  # until the faults are removed
+}
 
 
 def history(bed: Bed) -> list[dict[str, Any]]:
@@ -25,7 +32,7 @@ def history(bed: Bed) -> list[dict[str, Any]]:
 
 def one_works_and_one_is_told(first: Bed, second: Bed) -> None:
     """Two deployments of one stack at once, from two checkouts; then the second one finds nothing to do."""
-    first.ask("PUT", "settings", {"builds": {"engine": False, "seconds": 300}})
+    first.ask("POST", "faults", {"rules": [STILL_BUILDING]})
     before = len(first.requests())
     child = kills.start(first, "deploy")
     deadline = time.monotonic() + 120
