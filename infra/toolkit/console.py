@@ -73,8 +73,9 @@ class Console:
             self._below(f"… {event['text']}")
         elif kind == "start":
             self._begun[_step(event)] = event.get("at", 0.0)
-        elif kind == "plan" and event["upload_files"]:
-            self._below((f"uploads {_size(event['upload_files'], event['upload_bytes'])}", "dim"))
+        elif kind == "plan":
+            for text in _told(planning.Files(**event["files"]), event["upload_files"], event["upload_bytes"]):
+                self._below((text, "dim"))
         elif kind == "diagnostic" and event.get("severity") == "warning" and self.verbose:
             self._below((event["text"].strip(), "yellow"))
 
@@ -122,7 +123,8 @@ class Console:
         """Show what a deployment would send: uploads, and the requests to the platform."""
         if not plan.changes:
             return
-        self._print(f"uploads: {_size(plan.upload_files, plan.upload_bytes)}" if plan.upload_files else "uploads: none")
+        for text in _told(plan.files, plan.upload_files, plan.upload_bytes):
+            self._print(text)
         self._print(f"requests to the platform: {len(plan.calls)} (waits count as one)")
         for call in plan.calls:
             self._print((f"    {call.method:<6} {call.path}", "dim"))
@@ -277,8 +279,10 @@ def number(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _size(files: int, size: int) -> str:
-    return f"{number(files, 'file')}, {size / 1000:.0f} kB"
+def _told(files: planning.Files, upload_files: int, upload_bytes: int) -> list[str]:
+    """Say which files differ, and what is uploaded."""
+    size = f"{number(upload_files, 'file')}, {upload_bytes / 1000:.0f} kB" if upload_files else "none"
+    return [*([f"files: {files}"] if str(files) else []), f"uploads: {size}"]
 
 
 def _step(event: Mapping[str, Any]) -> str:

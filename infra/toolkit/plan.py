@@ -52,6 +52,7 @@ class Files:
     removed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        """Put it into words; empty when nothing differs."""
         told = [
             f"{len(names)} {what}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
             for what, names in (("changed", self.changed), ("new", self.added), ("gone", self.removed))

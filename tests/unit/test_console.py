@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from toolkit import plan as planning
 from toolkit.console import Console
 from toolkit.errors import ConfigurationError, ToolkitError
 from toolkit.report import SmokeReport, failed, passed, skipped, warned
@@ -405,3 +406,21 @@ def test_how_long_a_resource_took_is_told(capsys: pytest.CaptureFixture[str]) ->
     console.event({"event": "start", **step, "at": 10.0})
     console.event({"event": "done", **step, "at": 12.5})
     assert "(2.5 s)" in capsys.readouterr().out
+
+
+def test_a_plan_says_which_files_differ_and_what_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    files = planning.Files(added=("more.txt",), changed=("notes.txt",))
+    change = planning.Change("application", "update")
+    calls = (planning.Call("PATCH", "customApplications/{id}/"),)
+    plan = planning.Plan((change,), files, upload_files=8, upload_bytes=1200, calls=calls, restarts=True)
+    console = Console()
+    console.plan(plan)
+    shown = capsys.readouterr().out
+    assert "files: 1 changed: notes.txt; 1 new: more.txt" in shown
+    assert "uploads: 8 files, 1 kB" in shown
+    assert "PATCH  customApplications/{id}/" in shown
+    assert "its address stays" in shown
+    console.event({"event": "plan", **plan.to_json()})
+    assert "files: 1 changed: notes.txt; 1 new: more.txt" in capsys.readouterr().out
+    console.plan(planning.Plan())
+    assert capsys.readouterr().out == ""
