@@ -322,6 +322,26 @@ def test_an_error_shows_pulumis_own_diagnostics(driver: Any) -> None:
     assert failing(driver, body).details == ("409 Conflict", "  name already in use", "update failed")
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "code", "words"),
+    [
+        ("Error creating X: POST u : response 401 Unauthorized {}", stack.DeploymentDenied, 3, "not know this token"),
+        ("Custom Application is not ready: application is not ready", stack.DeploymentTimedOut, 9, "not ready in time"),
+        ("Error creating X: POST u : response 503 Service Unavailable {}", DeploymentFailed, 5, "is in trouble"),
+        ("something that nobody knows", DeploymentFailed, 5, "could not carry out"),
+    ],
+)
+def test_a_known_cause_is_part_of_the_message_and_of_the_exit_code(
+    driver: Any, text: str, kind: type[ToolkitError], code: int, words: str
+) -> None:
+    body = f"say(event='diagnostic', severity='error', text={text!r}); say(event='error', kind='pulumi', text='x')"
+    error = failing(driver, body, kind)
+    assert error.exit_code == code
+    assert words in error.message
+    assert isinstance(error, DeploymentFailed)
+    assert error.hint
+
+
 def test_an_error_without_diagnostics_shows_the_end_of_the_text(driver: Any) -> None:
     text = "\\n".join(f"line {number}" for number in range(100))
     details = failing(driver, f"say(event='error', kind='pulumi', text='{text}')").details
