@@ -123,7 +123,7 @@ PROVIDER = (
         "environment-in-use",
         r"409 Conflict.*Execution environment is in use",
         "Something still runs on the execution environment, so the platform keeps it.",
-        "Remove what uses it (invoke status shows its id), then run the same command again.",
+        "Remove what else uses it in DataRobot, then run the same command again.",
     ),
     _rule(
         "use-case-gone",
