@@ -108,6 +108,10 @@ def run(
         result = stack.run(driver, action, inputs, on_event=on_event, answers={"state": watch}, **options)
         if goes_on or watch.found.is_clean:
             break
+        if watch.found.pending:
+            note(
+                on_event, f"An earlier run has not ended what it began ({watch.found.pending}): the state is read anew."
+            )
         tidy(driver, client=client, on_event=on_event, for_good=action == "destroy")
     return result
 

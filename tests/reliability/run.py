@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from tests.reliability.bed import COMMANDS, Bed, bed  # noqa: E402
 Record = dict[str, Any]
 
 
-def fault_records(made: Bed, share: float, seed: int) -> Iterable[Record]:
+def fault_records(made: Bed, share: float, seed: int) -> Iterator[Record]:
     """Meet a share of all faults, in an order by chance."""
     every = list(faults.cases(made)) if share else []
     random.Random(seed).shuffle(every)
@@ -49,7 +49,7 @@ def fault_records(made: Bed, share: float, seed: int) -> Iterable[Record]:
         }
 
 
-def kill_records(made: Bed, count: int, seed: int) -> Iterable[Record]:
+def kill_records(made: Bed, count: int, seed: int) -> Iterator[Record]:
     """Meet as many kills."""
     takes = {command: kills.usual(made, command) for command in COMMANDS} if count else {}
     for kill in kills.kills(count, seed):
@@ -64,6 +64,14 @@ def kill_records(made: Bed, count: int, seed: int) -> Iterable[Record]:
             "trouble": found.trouble,
             "seconds": round(found.seconds, 1),
         }
+
+
+def measured(share: float, count: int, seed: int) -> Iterator[Record]:
+    """Meet a share of all faults, then as many kills, in a bed of their own."""
+    with tempfile.TemporaryDirectory(prefix="reliability-") as folder, bed(Path(folder) / "bed") as made:
+        made.immediate()
+        yield from fault_records(made, share, seed)
+        yield from kill_records(made, count, seed)
 
 
 def table(records: list[Record]) -> str:
@@ -105,7 +113,7 @@ def summary(records: list[Record]) -> str:
     return "; ".join(said)
 
 
-def write(records: list[Record], seed: int) -> None:
+def write(records: list[Record]) -> None:
     """Put the figures between the marks of docs/reliability.md."""
     path = ROOT / "docs" / "reliability.md"
     text = path.read_text()
@@ -114,7 +122,7 @@ def write(records: list[Record], seed: int) -> None:
     _, _, after = rest.partition(end)
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     machine = f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    said = f"Measured on {day} by `nox -s reliability` (seed {seed}; {machine}):\n{summary(records)}.\n\n"
+    said = f"Measured on {day} by `nox -s reliability` ({machine}):\n{summary(records)}.\n\n"
     path.write_text(f"{before}{start}{said}{table(records)}\n{end}{after}")
 
 
@@ -129,20 +137,15 @@ def main() -> int:
     options = parser.parse_args()
     kept = options.records.read_text().splitlines() if options.records and options.records.exists() else []
     records: list[Record] = [json.loads(line) for line in kept]
-    with tempfile.TemporaryDirectory(prefix="reliability-") as folder, bed(Path(folder) / "bed") as made:
-        made.immediate()
-        for source in (
-            fault_records(made, options.share, options.seed),
-            kill_records(made, options.kills, options.seed),
-        ):
-            for record in source:
-                records.append(record)
-                print(json.dumps(record), flush=True)
-                if options.records:
-                    with options.records.open("a") as stream:
-                        stream.write(json.dumps(record) + "\n")
+    if options.share or options.kills:
+        for record in measured(options.share, options.kills, options.seed):
+            records.append(record)
+            print(json.dumps(record), flush=True)
+            if options.records:
+                with options.records.open("a") as stream:
+                    stream.write(json.dumps(record) + "\n")
     if options.write:
-        write(records, options.seed)
+        write(records)
     print(f"{time.strftime('%H:%M:%S')} {summary(records)}")
     return 1 if any(one["trouble"] for one in records) else 0
 

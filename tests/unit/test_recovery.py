@@ -195,8 +195,9 @@ def platform_name(made: Made) -> str:
 def test_operations_of_a_dead_run_are_ended_first(
     platform: LocalPlatform, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, heard = carried_out(monkeypatch, client, Made(platform, MARK).state(pending=1))
+    said, heard = carried_out(monkeypatch, client, Made(platform, MARK).state(pending=1))
     assert heard == ["deploy: stop", "tidy: go", "deploy: go"]
+    assert said == ["An earlier run has not ended what it began (1): the state is read anew."]
 
 
 def test_what_the_platform_lacks_makes_the_state_be_read_anew(
