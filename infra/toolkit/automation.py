@@ -42,6 +42,8 @@ USUAL = re.compile(r"using pulumi-\S+ from \$PATH")
 
 ORPHAN_GRACE = 5.0  # seconds for Pulumi to end in order when nobody is there any more
 
+WRITTEN = 1.0  # seconds within which a state that is being written is there again
+
 Emit = Callable[[dict[str, Any]], None]
 Hear = Callable[[], str]
 
@@ -130,12 +132,15 @@ def _state(stack: automation.Stack, *, create: bool = False) -> dict[str, Any]:
     With `create`, a stack that is not there is made.
     """
     try:
-        deployment = stack.export_stack().deployment or {}
+        deployment = _exported(stack, again=not create)
     except errors.StackNotFoundError:
         if not create:
             raise
-        stack.workspace.create_stack(stack.name)
-        deployment = {}
+        try:
+            stack.workspace.create_stack(stack.name)
+            deployment = {}
+        except errors.StackAlreadyExistsError:  # somebody else is just making it, or writing it
+            deployment = _exported(stack, again=True)
     resources = deployment.get("resources") or []
     root: dict[str, Any] = next((found for found in resources if found["type"] == "pulumi:pulumi:Stack"), {})
     marks = [_named(found) for found in resources if found["type"] == stackconfig.MARK_TYPE]
@@ -149,6 +154,20 @@ def _state(stack: automation.Stack, *, create: bool = False) -> dict[str, Any]:
         "pending": len(deployment.get("pending_operations") or []),
         "mark": marks[0] if marks else "",
     }
+
+
+def _exported(stack: automation.Stack, *, again: bool) -> dict[str, Any]:
+    """Give the state as it is kept. Raises StackNotFoundError.
+
+    While Pulumi writes a state to a bucket, it is not there for a moment: `again` looks a second time.
+    """
+    try:
+        return dict(stack.export_stack().deployment or {})
+    except errors.StackNotFoundError:
+        if not again:
+            raise
+        time.sleep(WRITTEN)
+        return dict(stack.export_stack().deployment or {})
 
 
 def _declared(request: dict[str, Any], mark: str) -> Callable[[], None]:
