@@ -1,0 +1,42 @@
+"""Which refused calls of a page are no defect: those that it is made to go without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from toolkit.browser import Asked, BrowserResult, Said, Visit
+from toolkit.checks.browser import coped_with
+
+HOST = "https://datarobot.invalid"
+PREFIX = "/custom_applications/a1/"
+CALL = Asked(f"{HOST}{PREFIX}settings.json", "GET", "fetch", "inside", "on load", 404, heeded=True)
+SOUND = BrowserResult(
+    HOST + PREFIX, PREFIX, "156", asked=(CALL,), visits=(Visit(HOST + PREFIX, "on load", 200, shown=True),)
+)
+
+
+def test_a_call_that_the_page_goes_without_is_no_defect() -> None:
+    assert coped_with(SOUND) == {f"{PREFIX}settings.json"}
+    assert coped_with(None) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"asked": (replace(CALL, heeded=False),)},
+        {"asked": (replace(CALL, status=500),)},
+        {"said": (Said("TypeError", "x is not iterable", "", "on load", rejection=True),)},
+        {"said": (Said("console", "Could not load settings", "", "on load"),)},
+        {"visits": (replace(SOUND.visits[0], complains=True),)},
+    ],
+    ids=["nobody looked", "the server failed", "a script fails", "it is logged as an error", "the visitor is told"],
+)
+def test_a_call_that_is_missed_stays_one(changed: dict[str, object]) -> None:
+    assert coped_with(replace(SOUND, **changed)) == frozenset()
+
+
+def test_what_chromium_writes_of_a_refused_call_is_no_error_of_the_page() -> None:
+    said = Said("console", "Failed to load resource: the server responded with a status of 404 ()", "", "on load")
+    assert coped_with(replace(SOUND, said=(said,))) == {f"{PREFIX}settings.json"}
