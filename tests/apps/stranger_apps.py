@@ -88,6 +88,16 @@ SEEN = (
         {_APP: _more(_optional("try { settings = await r.json(); } catch { settings = { title: 'Items' }; }"))},
     ),
     BunApp(
+        "b_images_have_a_replacement",
+        {
+            _INDEX: ("<a href", '<img src="avatar.png" onerror="this.remove()" alt="">\n    <a href'),
+            _APP: _more(
+                'const photo = new Image();\nphoto.addEventListener("error", () => { photo.hidden = true; });\n'
+                'photo.src = ["./pho", "to.png"].join("");\ndocument.body.append(photo);\n'
+            ),
+        },
+    ),
+    BunApp(
         "b_missing_data_is_told",
         {
             _APP: _more(

@@ -147,6 +147,11 @@ def test_import_maps_resolve_as_browsers_do(specifier: str, url: str | None) -> 
     assert mapped.resolve(specifier, PAGE + "js/m.js") == url
 
 
+def test_an_image_that_the_page_can_do_without_is_not_missed() -> None:
+    (image,) = html_document('<img src="a.png" onerror="this.remove()">', PAGE, PAGE).references
+    assert image.kind is Kind.LINK
+
+
 def test_the_scope_of_a_service_worker_is_named() -> None:
     found = script_references('navigator.serviceWorker.register("./sw.js", { type: "module", scope: "/" })', PAGE)
     assert [(ref.literal, ref.kind) for ref in found] == [("./sw.js", Kind.SERVICE_WORKER), ("/", Kind.LINK)]

@@ -469,6 +469,7 @@ def _asset_problem(asked: Asked) -> str:
     if (
         asked.where != "inside"
         or asked.held_back
+        or (asked.kind == "image" and asked.heeded)
         or asked.kind == "other"
         or (asked.kind == "document" and not asked.is_frame)
     ):

@@ -1,8 +1,10 @@
 // Runs before the page's own scripts: remembers what listens to clicks, and tells what no event of the browser tells.
 (() => {
   const listens = new WeakSet();
+  const replaced = new WeakSet(); // images for which the page has something else when they are missing
   const add = EventTarget.prototype.addEventListener;
   EventTarget.prototype.addEventListener = function (type, ...rest) {
+    if (this instanceof HTMLImageElement && type === "error") replaced.add(this);
     if (this instanceof Element && ["click", "mousedown", "pointerdown"].includes(type)) listens.add(this);
     return add.call(this, type, ...rest);
   };
@@ -27,6 +29,10 @@
     if (url && !heeded.has(url)) tell?.({ what: "heeded", url });
     heeded.add(url);
   };
+  const missed = ({ target }) => {
+    if (target instanceof HTMLImageElement && (target.onerror || replaced.has(target))) heed(target.currentSrc || target.src);
+  };
+  add.call(window, "error", missed, true);
   const getter = (prototype, name) => Object.getOwnPropertyDescriptor(prototype, name).get;
   const statusOf = { Response: getter(Response.prototype, "status"), XHR: getter(XMLHttpRequest.prototype, "status") };
   const watch = (prototype, name, status, url) => {

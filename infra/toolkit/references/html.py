@@ -142,6 +142,8 @@ def _value(node: LexborNode, name: str) -> str:
 
 def _attribute(node: LexborNode, name: str, kind: Kind, lines: Lines) -> Reference:
     value = _value(node, name)
+    if kind is Kind.IMAGE and "onerror" in node.attributes:
+        kind = Kind.LINK  # the page is made to go without it
     return Reference(value, kind, lines.of(value), f"<{node.tag} {name}>", integrity=_value(node, "integrity"))
 
 
