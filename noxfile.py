@@ -83,9 +83,15 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def reliability(session: nox.Session) -> None:
-    """Let every call go wrong in every way, kill commands at any moment, and count what converges (an hour or more)."""
+    """Let every call go wrong, kill commands and the local platform, smoke the corpus five times; count (two hours).
+
+    Arguments go to the first of these, which then runs alone.
+    """
     session.install(*TEST_REQUIREMENTS)
     session.run("python", "tests/reliability/run.py", *session.posargs)
+    if not session.posargs:
+        session.run("python", "-m", "tests.engine.kill_loop", "--rounds", "100", "--write", env={"PYTHONPATH": "infra"})
+        session.run("python", "-m", "tests.apps.measure", "--rounds", "5", env={"PYTHONPATH": "infra"})
 
 
 @nox.session(default=False)
