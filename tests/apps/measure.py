@@ -1,6 +1,6 @@
 """Measure the smoke test on the corpus: `python -m tests.apps.measure [--rounds N] [WORD ...]` (words of apps' names).
 
-Without words it writes the table of docs/smoke-corpus.md.
+Without words it writes the table of docs/smoke-corpus.md, after each round.
 """
 
 from __future__ import annotations
@@ -149,6 +149,7 @@ def unsteady(rounds: Sequence[Sequence[Measured]]) -> list[str]:
 def table(rounds: Sequence[Sequence[Measured]], seconds: float) -> str:
     """Give the page of results."""
     rows, changed = worst(rounds), unsteady(rounds)
+    times = "once" if len(rounds) == 1 else f"{len(rounds)} times"
     kinds = {word: sum(row.expected == word for row in rows) for word in ("pass", "warn", "fail")}
     counts = {word: sum(row.outcome == word for row in rows) for word in OUTCOMES}
     lines = [
@@ -158,7 +159,7 @@ def table(rounds: Sequence[Sequence[Measured]], seconds: float) -> str:
         "Those whose name begins with `b_` are used in Chromium, all others are asked without a browser.",
         "",
         f"{len(rows)} apps: {kinds['pass']} sound, {kinds['warn']} doubtful, {kinds['fail']} broken; "
-        f"measured {len(rounds)} times, in {seconds / len(rounds):.0f} s each time, two at once, on "
+        f"measured {times}, in {seconds / len(rounds):.0f} s a round, two at once, on "
         f"{datetime.now(UTC):%Y-%m-%d} ({os.cpu_count()} cores, {platform.system()}).",
         f"Told differently from one round to the next: {', '.join(changed) or 'none'}.",
         "Below stands the worst that was said of each app.",
@@ -191,9 +192,11 @@ def main(arguments: list[str]) -> int:
         print(f"{row.outcome:12} {row.app.name:32} {row.verdict} {row.seconds:.1f}s {first[:170]}", flush=True)
 
     began = time.monotonic()
-    rounds = [measure(apps, show) for _ in range(options.rounds)]
-    if not words:
-        TABLE.write_text(table(rounds, time.monotonic() - began), encoding="utf-8")
+    rounds: list[tuple[Measured, ...]] = []
+    while len(rounds) < options.rounds:
+        rounds.append(measure(apps, show))
+        if not words:
+            TABLE.write_text(table(rounds, time.monotonic() - began), encoding="utf-8")
     return int(bool(unsteady(rounds)) or any(row.outcome != "hit" for rows in rounds for row in rows))
 
 
