@@ -158,8 +158,8 @@ def table(rounds: Sequence[Sequence[Measured]], seconds: float) -> str:
         "Made by `PYTHONPATH=infra python -m tests.apps.measure`; the apps are in `tests/apps/`.",
         "Those whose name begins with `b_` are used in Chromium, all others are asked without a browser.",
         "",
-        f"{len(rows)} apps: {kinds['pass']} sound, {kinds['warn']} doubtful, {kinds['fail']} broken; "
-        f"measured {times}, in {seconds / len(rounds):.0f} s a round, two at once, on "
+        f"{len(rows)} apps: {kinds['pass']} sound, {kinds['warn']} doubtful, {kinds['fail']} broken.",
+        f"Measured {times}, in {seconds / len(rounds):.0f} s a round, two at once, on "
         f"{datetime.now(UTC):%Y-%m-%d} ({os.cpu_count()} cores, {platform.system()}).",
         f"Told differently from one round to the next: {', '.join(changed) or 'none'}.",
         "Below stands the worst that was said of each app.",
