@@ -20,9 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
@@ -36,16 +34,14 @@ from toolkit import (
     runtime_env,
     source,
     stack,
-    stackconfig,
     staging,
     statefiles,
-    tools,
     verify,
     watching,
 )
 from toolkit import plan as planning
-from toolkit.backup import Backup
 from toolkit.bench import Bench, Event
+from toolkit.driving import driver
 from toolkit.errors import (
     Cancelled,
     ConfigurationError,
@@ -72,37 +68,6 @@ class Deployed:
     release: str
     verified: int
     seconds: float
-
-
-def driver(settings: Settings, bench: Bench) -> Driver:
-    """Make sure that Pulumi and the plugin are there, and give what drives them."""
-    python = tools.ensure_deploy_python(bench.places, bench.environ, on_line=bench.line)
-    pulumi = tools.ensure_pulumi(bench.places, bench.environ, on_line=bench.line)
-    plugin = tools.ensure_plugin(
-        bench.places,
-        bench.environ,
-        pulumi,
-        choice=settings.provider,
-        may_stand_in=settings.stack == stackconfig.LOCAL,
-        on_line=bench.line,
-    )
-    token = settings.token.reveal() if settings.token else ""
-    environ = {**bench.environ, "DATAROBOT_TIMEOUT_MINUTES": str(settings.timeout_minutes)}
-    return Driver(
-        python=python,
-        pulumi=pulumi,
-        plugin=plugin,
-        infra=settings.root / "infra",
-        work_dir=settings.toolkit_dir / "pulumi" / settings.stack,
-        stack=settings.stack,
-        environ=stack.environment(
-            environ,
-            (pulumi, plugin),
-            endpoint=settings.endpoint or "",
-            token=token,
-            backend=statefiles.state_backend(settings, bench.places.home),
-        ),
-    )
 
 
 def deploy(
@@ -303,32 +268,6 @@ def _person() -> str:
         return socket.gethostname()
 
 
-def history(settings: Settings, bench: Bench, *, most: int) -> StackResult:
-    """Give what was done to the stack, from the state backend. Raises StackMissing."""
-    statefiles.require_stack(settings, bench.places.home)
-    return stack.run(driver(settings, bench), "history", most=most)
-
-
-def refresh(settings: Settings, bench: Bench, *, confirm: Callable[[Mapping[str, int]], bool]) -> StackResult:
-    """Show what differs between platform and state, and take it over when `confirm` agrees. Raises StackMissing."""
-    with statefiles.locked(settings):
-        statefiles.require_stack(settings, bench.places.home)
-        settings = preflight.with_local_platform(settings, bench)
-        drive = driver(settings, bench)
-        with bench.phase("refresh", settings.stack) as say:
-            result = stack.run(drive, "refresh", on_event=bench.on_event, decide=confirm)
-            drift = {kind: count for kind, count in result.changes.items() if kind != "same"}
-            say("nothing was changed" if result.stopped else counted(drift, done=True) if drift else "no drift")
-    return result
-
-
-def cancel(settings: Settings, bench: Bench) -> None:
-    """Remove the lock that a run has left on the stack. Raises StackLocked while a run of this folder works on it."""
-    with statefiles.locked(settings):
-        statefiles.require_stack(settings, bench.places.home)
-        stack.run(driver(settings, bench), "cancel")
-
-
 def preview(settings: Settings, bench: Bench) -> tuple[StackResult, Plan]:
     """Show what a deployment would change; nothing is changed and nothing is smoked."""
     with statefiles.locked(settings):
@@ -340,12 +279,6 @@ def preview(settings: Settings, bench: Bench) -> tuple[StackResult, Plan]:
             say(counted(result.changes))
         steps = [event for event in result.events if event["event"] == "start"]
     return result, planning.plan(steps, staging.shipment(settings, release))
-
-
-def describe(settings: Settings, bench: Bench) -> StackResult:
-    """Give outputs and resources of the stack as its state has them. Raises StackMissing."""
-    statefiles.require_stack(settings, bench.places.home)
-    return stack.run(driver(settings, bench), "describe")
 
 
 def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult], bool]) -> StackResult:
@@ -382,77 +315,6 @@ def _with_what_is_left(settings: Settings, drive: Driver, error: DeploymentFaile
             for one in stack.run(drive, "describe").resources
         ]
     return type(error)(error.message, hint=error.hint, details=(*error.details, *left))
-
-
-@dataclass(frozen=True)
-class Status:
-    """What a stack has: its resources, the application as the platform tells it, and how the two differ.
-
-    `running` is the version of the source that the application runs; `missing` is what the platform lacks, `strays`
-    what earlier runs left there.
-    """
-
-    resources: tuple[Mapping[str, str], ...]
-    application: Mapping[str, Any]
-    wanted: str = ""
-    running: str = ""
-    missing: tuple[str, ...] = ()
-    strays: tuple[str, ...] = ()
-
-    @property
-    def drifted(self) -> bool:
-        """Whether platform and state differ, as far as that is seen without a refresh."""
-        return bool(self.missing or self.strays or self.running != self.wanted)
-
-    @property
-    def replicas(self) -> int:
-        """How many replicas the application has; 0 when it is not told."""
-        return int((self.application.get("resources") or {}).get("replicas") or 0)
-
-
-def look(settings: Settings, bench: Bench) -> Status:
-    """Compare what the state has with the platform. Raises StackMissing, and what the client raises."""
-    found = describe(settings, bench)
-    settings = preflight.with_local_platform(settings, bench)
-    application: Mapping[str, Any] = {}
-    with preflight.platform_client(settings) as client:
-        differs = recovery.look(client, {"resources": found.resources, "mark": found.mark})
-        if found.outputs is not None and client.has("application", found.outputs.app_id):
-            application = client.application(found.outputs.app_id)
-    return Status(
-        found.resources,
-        application,
-        wanted=found.outputs.source_version_id if found.outputs and application else "",
-        running=str(application.get("customApplicationSourceVersionId") or ""),
-        missing=differs.missing,
-        strays=tuple(map(str, differs.strays)),
-    )
-
-
-def save_state(settings: Settings, bench: Bench) -> Backup:
-    """Give a copy of the stack's state. Raises StackMissing."""
-    with statefiles.locked(settings):
-        statefiles.require_stack(settings, bench.places.home)
-        state = stack.run(driver(settings, bench), "export").state
-    return Backup(settings.stack, datetime.now(UTC).isoformat(timespec="seconds"), state)
-
-
-def restore_state(settings: Settings, bench: Bench, saved: Backup) -> StackResult:
-    """Put a copy in the place of the stack's state; the platform stays as it is."""
-    with statefiles.locked(settings):
-        return stack.run(driver(settings, bench), "import", state=saved.state)
-
-
-def deployed_application(settings: Settings, bench: Bench) -> tuple[str, Settings]:
-    """Give the id of the deployed application, and settings with a platform to ask. Raises StackMissing."""
-    statefiles.require_stack(settings, bench.places.home)
-    settings = preflight.with_local_platform(settings, bench)
-    found = describe(settings, bench)
-    if found.outputs is None:
-        raise stack.StackMissing(
-            f"Nothing is deployed on the stack {settings.stack!r}.", hint=f"invoke deploy --stack {settings.stack}"
-        )
-    return found.outputs.app_id, settings
 
 
 @contextmanager

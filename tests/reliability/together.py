@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.reliability import kills
 from tests.reliability.bed import LISTS, Bed
-from toolkit import deploy, tools
+from toolkit import observe, tools
 from toolkit.emulator import control
 from toolkit.settings import Settings
 
@@ -26,7 +26,7 @@ STILL_BUILDING = {
 
 def history(bed: Bed) -> list[dict[str, Any]]:
     """What was done to the stack, the last first, as this checkout sees it."""
-    found = deploy.history(bed.settings(), bed.bench, most=20)
+    found = observe.history(bed.settings(), bed.bench, most=20)
     return [dict(one) for one in found.updates]
 
 

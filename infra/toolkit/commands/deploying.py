@@ -10,8 +10,8 @@ from invoke.exceptions import Exit
 
 from toolkit import backup as backups
 from toolkit import deploy as deployment
+from toolkit import observe, stackconfig
 from toolkit import stack as stacks
-from toolkit import stackconfig
 from toolkit.commands.frame import agreed, command, control, load_settings, make_bench, quiet
 from toolkit.console import Console, number
 from toolkit.errors import Cancelled
@@ -118,7 +118,7 @@ def refresh(
         question = f"Drift: {stacks.counted(changes)}. Take it over into the state?"
         return not exit_code and agreed(console, settings, question, yes=yes, confirm=confirm)
 
-    result = deployment.refresh(settings, make_bench(root, console), confirm=ask)
+    result = observe.refresh(settings, make_bench(root, console), confirm=ask)
     code = CHANGES if exit_code and drift else 0
     console.result({"ok": True, "exit_code": code, "changes": dict(result.changes), "drift": drift})
     if code:
@@ -132,7 +132,7 @@ def cancel(root: Path, stack: str, *, yes: bool) -> None:
     settings = load_settings(root, stack, needs_platform=False)
     if not (yes or console.ask(f"Is no other run working on the stack {settings.stack}? Its lock is removed.")):
         raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
-    deployment.cancel(settings, make_bench(root, quiet(console)))
+    observe.cancel(settings, make_bench(root, quiet(console)))
     console.line(f"The stack {settings.stack} is not locked any more. Next: invoke deploy --stack {settings.stack}")
 
 
@@ -147,7 +147,7 @@ def restore(root: Path, stack: str, *, file: str, yes: bool, confirm: str) -> No
     )
     if not agreed(console, settings, question, yes=yes, confirm=confirm):
         raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
-    deployment.restore_state(settings, make_bench(root, quiet(console)), saved)
+    observe.restore_state(settings, make_bench(root, quiet(console)), saved)
     console.line(f"The state is that of {saved.at}. What changed on the platform since then is not in it.")
     console.line(f"Next: invoke refresh --stack {settings.stack}")
 

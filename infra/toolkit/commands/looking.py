@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import backup as backups
-from toolkit import deploy as deployment
-from toolkit import preflight, stackconfig
+from toolkit import observe, preflight, stackconfig
 from toolkit import stack as stacks
 from toolkit.commands.frame import command, control, load_settings, make_bench, quiet
 from toolkit.console import Console, number
@@ -26,7 +25,7 @@ def outputs(root: Path, stack: str, *, as_json: bool) -> None:
     """Show the outputs of a stack."""
     console = Console(as_json=as_json)
     settings = load_settings(root, stack, needs_platform=False)
-    found = deployment.describe(settings, make_bench(root, quiet(console)))
+    found = observe.describe(settings, make_bench(root, quiet(console)))
     if found.outputs is None:
         raise _nothing_deployed(settings)
     if as_json:
@@ -40,7 +39,7 @@ def outputs(root: Path, stack: str, *, as_json: bool) -> None:
 def status(root: Path, stack: str, *, as_json: bool) -> None:
     """Show resources, the application's state on the platform, and where the two differ."""
     console = Console(as_json=as_json)
-    found = deployment.look(load_settings(root, stack, needs_platform=True), make_bench(root, quiet(console)))
+    found = observe.look(load_settings(root, stack, needs_platform=True), make_bench(root, quiet(console)))
     if as_json:
         differs = {"wanted": found.wanted, "running": found.running, "missing": found.missing, "strays": found.strays}
         console.document(
@@ -72,7 +71,7 @@ def open_app(root: Path, stack: str, *, only_print: bool) -> None:
     console = Console()
     bench = make_bench(root, quiet(console))
     settings = load_settings(root, stack, needs_platform=False)
-    found = deployment.describe(settings, bench)
+    found = observe.describe(settings, bench)
     if found.outputs is None:
         raise _nothing_deployed(settings)
     url = found.outputs.app_url
@@ -90,7 +89,7 @@ def logs(root: Path, stack: str, *, build: bool, follow: bool) -> None:
     console = Console()
     settings = load_settings(root, stack, needs_platform=True)
     bench = make_bench(root, quiet(console))
-    app_id, settings = deployment.deployed_application(settings, bench)
+    app_id, settings = observe.deployed_application(settings, bench)
     shown: list[str] = []
     with preflight.platform_client(settings) as client:
         while True:
@@ -126,7 +125,7 @@ def backup(root: Path, stack: str, *, to: str, as_json: bool) -> None:
     """Write a copy of the stack's state to a file that only its owner may read."""
     console = Console(as_json=as_json)
     settings = load_settings(root, stack, needs_platform=False)
-    saved = deployment.save_state(settings, make_bench(root, quiet(console)))
+    saved = observe.save_state(settings, make_bench(root, quiet(console)))
     name = f"{settings.stack}-{saved.at[:19].replace(':', '').replace('-', '')}.json"
     path = Path(to) if to else settings.toolkit_dir / "backups" / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +144,7 @@ def history(root: Path, stack: str, *, most: int, as_json: bool) -> None:
     """Show what was done to a stack, the last first."""
     console = Console(as_json=as_json)
     settings = load_settings(root, stack, needs_platform=False)
-    found = deployment.history(settings, make_bench(root, quiet(console)), most=most)
+    found = observe.history(settings, make_bench(root, quiet(console)), most=most)
     if as_json:
         console.document({"updates": list(found.updates)})
         return
