@@ -6,7 +6,7 @@ import functools
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from toolkit.source import NotShippable
 # Looks like a token, so that searching for parts of it finds nothing that is no leak; opens nothing.
 PLACEHOLDER_TOKEN = Secret(hashlib.sha256(b"smoke without an account").hexdigest())
 PLACEHOLDER_ENDPOINT = "https://app.datarobot.com/api/v2"
+MODES = ("strip", "keep")
 NO_CHROMIUM = "no Chromium was found, so no browser looked at the page: install one, or name it with CHROMIUM=…"
 
 
@@ -85,12 +86,9 @@ def smoke(
     html: str,
 ) -> None:
     """Smoke any app, once or at every change. Ends with exit code 4 when a check failed."""
-    families = frozenset(filter(None, re.split(r"[,\s]+", only)))
-    chosen = [("--mode", mode, ("strip", "keep")), ("--browser", browser or "auto", ("auto", "on", "off"))]
-    chosen += [("--only", family, catalog.FAMILIES) for family in sorted(families)]
-    for option, value, known in chosen:
-        if value not in known:
-            raise ConfigurationError(f"{option} {value} is not understood.", hint=f"{option} {'|'.join(known)}")
+    families = _families(only)
+    _require("--mode", mode, MODES)
+    _require("--browser", browser or "auto", ("auto", "on", "off"))
     console = Console(as_json=json_to == "-")
     bench = make_bench(root, quiet(console) if json_to == "-" else console)
 
@@ -98,17 +96,8 @@ def smoke(
         told = {**overrides, "SMOKE_BROWSER": browser}
         settings = load_settings(root, stack, needs_platform=False, overrides=told, env_file=env_file)
         chromium = gate.find_browser(settings.browser, bench)
-        options = smoking.SmokeOptions(
-            mode="keep" if mode == "keep" else "strip",
-            bundle=settings.bundle,
-            health_path=settings.health_path,
-            full_token=settings.token or PLACEHOLDER_TOKEN,
-            env=runtime_env.parameters(settings, settings.token or PLACEHOLDER_TOKEN),
-            endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
-            browser=chromium,
-            only=families,
-            keep=functools.partial(_hold, console) if keep else None,
-        )
+        hold = functools.partial(_hold, console) if keep else None
+        options = replace(_options(settings, mode, families), browser=chromium, keep=hold)
         with staging.workroom(settings) as room:
             try:
                 release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
@@ -146,21 +135,12 @@ def prove(
     """Break the app in known ways, and show which of them smoke notices. Ends with exit code 4 when it missed one."""
     from toolkit import prove as proving
 
-    if mode not in ("strip", "keep"):
-        raise ConfigurationError(f"--mode {mode} is not understood.", hint="--mode strip|keep")
-    families = frozenset(filter(None, re.split(r"[,\s]+", only)))
+    _require("--mode", mode, MODES)
+    families = _families(only)
     console = Console(as_json=as_json)
     bench = make_bench(root, quiet(console))
     settings = load_settings(root, stack, needs_platform=False, overrides=overrides, env_file=env_file)
-    options = smoking.SmokeOptions(
-        mode="keep" if mode == "keep" else "strip",
-        bundle=settings.bundle,
-        health_path=settings.health_path,
-        full_token=settings.token or PLACEHOLDER_TOKEN,
-        env=runtime_env.parameters(settings, settings.token or PLACEHOLDER_TOKEN),
-        endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
-        only=families,
-    )
+    options = _options(settings, mode, families)
     engine, address = engines.connect(bench.environ, bench.places.home)
 
     def show(event: Mapping[str, Any]) -> None:
@@ -204,6 +184,32 @@ def run(root: Path, stack: str, *, app: str, environment: str, bundle: str) -> N
     with staging.workroom(settings) as room:
         release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
         gate.require_pass(gate.prove(settings, release, bench, options=options, reuse=False))
+
+
+def _require(option: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigurationError(f"{option} {value} is not understood.", hint=f"{option} {'|'.join(known)}")
+
+
+def _families(only: str) -> frozenset[str]:
+    families = frozenset(filter(None, re.split(r"[,\s]+", only)))
+    for family in sorted(families):
+        _require("--only", family, catalog.FAMILIES)
+    return families
+
+
+def _options(settings: Settings, mode: str, families: frozenset[str]) -> smoking.SmokeOptions:
+    """What a smoke test is told that needs no account: a token and an endpoint stand in where there are none."""
+    token = settings.token or PLACEHOLDER_TOKEN
+    return smoking.SmokeOptions(
+        mode="keep" if mode == "keep" else "strip",
+        bundle=settings.bundle,
+        health_path=settings.health_path,
+        full_token=token,
+        env=runtime_env.parameters(settings, token),
+        endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
+        only=families,
+    )
 
 
 def _hold(console: Console, url: str) -> None:
