@@ -34,6 +34,7 @@ from toolkit.source import SourceFile, StagedSource
 
 USED = (*browser_apps.ALL, *whole_apps.SEEN, *stranger_apps.SEEN)
 CORPUS = (*bun_apps.ALL, *more_apps.MORE, *whole_apps.PLAIN, *stranger_apps.PLAIN, *USED)
+AT_ONCE = 3  # apps wait more than they work: this is what two cores bear
 OUTCOMES = ("hit", "miss", "other cause", "false alarm", "not measured")
 GRAVITY = {"pass": 0, "warn": 1, "fail": 2, "error": 3}
 TABLE = Path(__file__).parents[2] / "docs" / "smoke-corpus.md"
@@ -115,7 +116,7 @@ def _removed(engine: docker.DockerClient, tag: str) -> None:
 def measure(
     apps: Iterable[BunApp], on_measured: Callable[[Measured], None] = lambda _one: None
 ) -> tuple[Measured, ...]:
-    """Measure apps, two at once."""
+    """Measure apps, several at once."""
     engine, address = engines.connect(os.environ, Path.home())
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "Dockerfile").write_text(bun_apps.DOCKERFILE)
@@ -130,7 +131,7 @@ def measure(
         return measured
 
     try:
-        with ThreadPoolExecutor(2, "corpus") as pool:
+        with ThreadPoolExecutor(AT_ONCE, "corpus") as pool:
             return tuple(pool.map(one, apps))
     finally:
         engine.close()
@@ -159,7 +160,7 @@ def table(rounds: Sequence[Sequence[Measured]], seconds: float) -> str:
         "Those whose name begins with `b_` are used in Chromium, all others are asked without a browser.",
         "",
         f"{len(rows)} apps: {kinds['pass']} sound, {kinds['warn']} doubtful, {kinds['fail']} broken.",
-        f"Measured {times}, in {seconds / len(rounds):.0f} s a round, two at once, on "
+        f"Measured {times}, in {seconds / len(rounds):.0f} s a round, {AT_ONCE} at once, on "
         f"{datetime.now(UTC):%Y-%m-%d} ({os.cpu_count()} cores, {platform.system()}).",
         f"Told differently from one round to the next: {', '.join(changed) or 'none'}.",
         "Below stands the worst that was said of each app.",

@@ -21,12 +21,12 @@ APPS = (*more_apps.MORE, *whole_apps.PLAIN, *stranger_apps.PLAIN)
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Measured]]]:
-    """What smoke says of each app: two are smoked at once while the tests wait for theirs."""
+    """What smoke says of each app: several are smoked at once while the tests wait for theirs."""
     engine, address = engines.connect(os.environ, Path.home())
     context = tmp_path_factory.mktemp("environment")
     (context / "Dockerfile").write_text(bun_apps.DOCKERFILE)
     environment = image.build_environment(engine, context, base=baseimage.options_from(os.environ))
-    with ThreadPoolExecutor(2, "corpus") as pool:
+    with ThreadPoolExecutor(measure.AT_ONCE, "corpus") as pool:
         yield {app.name: pool.submit(measure.measure_one, engine, address.host, environment, app) for app in APPS}
         pool.shutdown(cancel_futures=True)
     engine.close()

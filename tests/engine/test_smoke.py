@@ -19,7 +19,7 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
-from tests.apps import bun_apps
+from tests.apps import bun_apps, measure
 from tests.apps.bun_apps import BunApp
 from toolkit import baseimage, bundles, container, image, smoke
 from toolkit import engine as engines
@@ -98,23 +98,23 @@ def expected(titles: Mapping[str, str], words: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def two_at_once(
-    ground: Ground, apps: Iterable[BunApp], folder: Path, **changed: Any
+def at_once(
+    number: int, ground: Ground, apps: Iterable[BunApp], folder: Path, **changed: Any
 ) -> Iterator[dict[str, Future[SmokeReport]]]:
-    """Smoke apps, two at once, which must not disturb each other; `changed` are options of all of them."""
+    """Smoke apps, so many at once, which must not disturb each other; `changed` are options of all of them."""
 
     def smoked(app: BunApp) -> SmokeReport:
         built, staged, options = ground.prepare(app, folder / app.name)
         return smoke.run(ground.engine, built, staged, replace(options, **changed), host=ground.host)
 
-    with ThreadPoolExecutor(2, "smoke") as pool:
+    with ThreadPoolExecutor(number, "smoke") as pool:
         yield {app.name: pool.submit(smoked, app) for app in apps}
         pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="module")
 def reports(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[SmokeReport]]]:
-    with two_at_once(ground, bun_apps.ALL, tmp_path_factory.mktemp("apps")) as reports:
+    with at_once(measure.AT_ONCE, ground, bun_apps.ALL, tmp_path_factory.mktemp("apps")) as reports:
         yield reports
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.apps import browser_apps, stranger_apps, whole_apps
 from tests.apps.bun_apps import BunApp
-from tests.engine.test_smoke import Ground, expected, ground, told, two_at_once
+from tests.engine.test_smoke import Ground, at_once, expected, ground, told
 from toolkit.browser import find_chromium
 from toolkit.report import SmokeReport
 
@@ -27,7 +27,7 @@ APPS = (*browser_apps.ALL, *whole_apps.SEEN, *stranger_apps.SEEN)
 def reports(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[SmokeReport]]]:
     chromium = find_chromium(os.environ)
     assert chromium is not None
-    with two_at_once(ground, APPS, tmp_path_factory.mktemp("apps"), browser=chromium) as reports:
+    with at_once(2, ground, APPS, tmp_path_factory.mktemp("apps"), browser=chromium) as reports:
         yield reports
 
 
