@@ -212,7 +212,7 @@ class _Smoke:
             self._ask(context, start.stable)
             self._ask(context, start.log)
             stopping = time.monotonic()
-            if context.waited.response is not None and context.state is not None and context.state.running:
+            if context.running and not context.blocked:
                 with self._moment("stop"):
                     context = replace(context, stopped=app.stop(self._options.grace))
             self._ask(context, lifecycle.sigterm, time.monotonic() - stopping)

@@ -231,6 +231,6 @@ def test_a_warm_smoke_takes_seconds_not_minutes(ground: Ground, tmp_path: Path) 
 
 def test_the_report_has_a_timeline_and_a_log_without_tokens(ground: Ground, tmp_path: Path) -> None:
     report = ground.smoke(BunApp("told"), tmp_path)
-    assert [moment.name for moment in report.timeline] == ["sweep", "container", "start", "crawl", "stop"]
+    assert [moment.name for moment in report.timeline] == ["sweep", "container", "start", "crawl", "settle", "stop"]
     assert all(moment.started + moment.seconds <= report.seconds for moment in report.timeline)
     assert bun_apps.FULL_TOKEN not in "\n".join(report.log)

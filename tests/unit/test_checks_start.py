@@ -111,6 +111,8 @@ def test_an_app_that_dies_later_or_answers_no_more_is_told_with_the_time(tmp_pat
     later = start.stable(context(tmp_path, state=exited(9), ran=1.04))
     assert (later.status, later.detail) == ("fail", "1.0 s after its first answer.")
     mute = start.stable(context(tmp_path, ran=3.0, still=Waited(None, 5.0, RUNNING, accepted=True)))
+    blocked = context(tmp_path, ran=3.0, still=Waited(None, 5.0, RUNNING, accepted=True), stopped=None)
+    assert lifecycle.sigterm(blocked).status == "skip"  # what is blocked hears no signal either: one cause, one finding
     assert mute.title == "The app stopped answering: its probe GET / gets no answer any more 3 s after the first one"
     assert start.stable(context(tmp_path, ran=3.0, still=context(tmp_path).waited)).status == "pass"
 

@@ -123,6 +123,16 @@ class Context(Built):
         return ""
 
     @property
+    def running(self) -> bool:
+        """Whether it came up, and its process is still there."""
+        return self.waited.response is not None and self.state is not None and self.state.running
+
+    @property
+    def blocked(self) -> bool:
+        """Whether it runs, has answered before, and does not answer any more."""
+        return self.running and self.still is not None and self.still.response is None
+
+    @property
     def unseen(self) -> str:
         """Why there is no page to judge; nothing when there is one."""
         if self.down or self.crawled is None:

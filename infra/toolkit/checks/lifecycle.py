@@ -16,7 +16,7 @@ def sigterm(context: Context) -> Check:
     """The platform sends SIGTERM before it replaces the app, and kills it after the grace period."""
     check = "lifecycle.sigterm"
     if context.stopped is None:
-        return skipped(check, "the app does not run")
+        return skipped(check, "the app does not answer any more" if context.blocked else "the app does not run")
     if not context.stopped.killed:
         return passed(check, "stops on SIGTERM", f"after {context.stopped.seconds:.1f} s")
     who, hint = _deaf(context)

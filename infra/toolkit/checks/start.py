@@ -273,7 +273,7 @@ def stable(context: Context) -> Check:
     """It still runs after the first requests."""
     if context.waited.response is None or context.state is None:
         return skipped("start.stable", context.down or "not looked at")
-    if context.state.running and context.still is not None and context.still.response is None:
+    if context.blocked:
         return failed(
             "start.stable",
             f"The app stopped answering: its probe GET {context.probe_path} gets no answer any more"
