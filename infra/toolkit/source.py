@@ -335,12 +335,14 @@ class NotShippable(ConfigurationError):
 
 def _refusal(app: Path, problems: list[str]) -> NotShippable:
     count = "One problem keeps" if len(problems) == 1 else f"{len(problems)} problems keep"
-    return NotShippable(
-        f"{count} {app.name} from shipping.",
-        hint=f"Correct them, or list what need not ship in {app.name}/{IGNORE_FILE}. Is something no secret after all? "
-        f"Say so on its line (toolkit: allow-secret), or in {IGNORE_FILE}: # toolkit: allow-secret PATTERN",
-        details=tuple(problems),
-    )
+    if all(problem.partition(":")[0] in HOOKS for problem in problems):
+        hint = "Correct that in the script: without both hooks the platform can neither build nor start the app."
+    else:
+        hint = (
+            f"Correct them, or list what need not ship in {app.name}/{IGNORE_FILE}. Is something no secret after all? "
+            f"Say so on its line (toolkit: allow-secret), or in {IGNORE_FILE}: # toolkit: allow-secret PATTERN"
+        )
+    return NotShippable(f"{count} {app.name} from shipping.", hint=hint, details=tuple(problems))
 
 
 @contextmanager

@@ -146,7 +146,12 @@ def test_no_engine(checkout: Checkout, tmp_path: Path) -> None:
 @pytest.mark.parametrize("hook", ["build-app.sh", "start-app.sh"])
 def test_a_missing_hook(checkout: Checkout, app: Path, hook: str) -> None:
     (app / hook).unlink()
-    failed(checkout.invoke("smoke", "--app", str(app)), 2, hook, "missing")
+    smoked = checkout.invoke("smoke", "--app", str(app))
+    assert smoked.code == 4, smoked.stderr
+    assert f"{hook}: is missing" in smoked.stdout
+    assert "source.hooks" in smoked.stdout
+    assert "next: Correct that in the script" in smoked.stdout
+    failed(checkout.invoke("stage", APP_DIR=str(app)), 2, hook, "missing")
 
 
 def test_an_empty_folder(checkout: Checkout, tmp_path: Path) -> None:
