@@ -44,7 +44,7 @@ def _fail(checkout: Checkout, **env: str) -> None:
     assert result.code == 5, result.stdout + result.stderr
     assert "did not come up on the platform" in result.stderr
     assert "cannot live here" in result.stderr
-    kept = list((checkout.root / ".toolkit" / "logs" / "local").glob("*-the-application.log"))
+    kept = sorted((checkout.root / ".toolkit" / "logs" / "local").glob("*-the-application.log"))
     assert "cannot live here" in kept[-1].read_text()
     assert str(kept[-1]) in result.stderr
 
