@@ -266,8 +266,8 @@ class EngineRunner:
                 self._environment_image(version_id, lines.append)
             else:
                 lines.append(WITHOUT_ENGINE)
-            self._reads.hold(pace, version_id, began, self._over.is_set)
-            if self._over.is_set():
+            self._reads.hold(pace, version_id, began, lambda: self._removed(version_id))
+            if self._removed(version_id):
                 return
         except (ToolkitError, context.BadContext) as error:
             details = [*lines, *getattr(error, "details", ())]
@@ -277,6 +277,14 @@ class EngineRunner:
             raise
         else:
             self._store.set_build(version_id, "success", log="\n".join(lines))
+
+    def _removed(self, version_id: str) -> bool:
+        """Whether nobody waits for this build any more: others are waiting behind it."""
+        try:
+            self._store.get("environmentVersion", version_id)
+        except NotFound:
+            return True
+        return self._over.is_set()
 
     def _environment_image(self, version_id: str, on_line: Callable[[str], None]) -> EnvironmentImage:
         from toolkit import baseimage, image
