@@ -733,7 +733,7 @@ def test_a_front_leaves_nothing_behind(upstream: Upstream) -> None:
         started = time.monotonic()
     assert time.monotonic() - started < 3
     hanging.close()
-    assert {thread.name for thread in threading.enumerate()} == before
+    assert {thread.name for thread in threading.enumerate()} <= before  # what others began may end meanwhile
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
 
