@@ -149,7 +149,11 @@ def test_a_build_that_fails_shows_its_last_lines_and_leaves_nothing(
     assert caught.value.details == tuple(f"line {number}" for number in range(3, 23))
     assert lines[0] == "line 1"
     mine = {"label": "bun-to-datarobot.owner=build"}
-    assert [one.name for one in engine.containers.list(all=True, filters=mine) if one.status == "exited"] == []
+    assert [
+        one.name
+        for one in engine.containers.list(all=True, filters=mine, ignore_removed=True)
+        if one.status == "exited"
+    ] == []
 
 
 def test_a_build_that_needs_more_memory_than_the_bundle_says_so(

@@ -216,7 +216,7 @@ def _containers(pid: int) -> set[str]:
     """The containers, running or not, that a process with this id made for smoke tests and builds."""
     client = docker.from_env()
     try:
-        found = client.containers.list(all=True, filters={"label": "bun-to-datarobot.run"})
+        found = client.containers.list(all=True, filters={"label": "bun-to-datarobot.run"}, ignore_removed=True)
         return {str(one.name) for one in found if f".{pid}." in one.labels["bun-to-datarobot.run"]}
     finally:
         client.close()
