@@ -123,7 +123,7 @@ def browser(rounds: int, checkout: Checkout) -> Row:
 
 def death(rounds: int, folder: Path) -> Row:
     """From the death of an app that exits at its start until the command has ended."""
-    checkout = Checkout.make(folder / "death" / "toolkit")
+    checkout = Checkout.copy(ROOT, folder / "death" / "toolkit")
     checkout.write("custom_application/start-app.sh", "#!/bin/sh\nsleep 0.3\necho no database >&2\nexit 3\n")
     command = [sys.executable, "-m", "invoke", "smoke", "--browser", "off"]
     engine, _ = engines.connect(os.environ, Path.home())
