@@ -46,6 +46,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, st
         service = subprocess.Popen(
             [*own, "system", "service", "--time=0", address],
             env={**os.environ, "CONTAINERS_CONF": str(settings)},
+            cwd=folder,  # it notes there that memory ran out
             stdout=log,
             stderr=log,
         )
