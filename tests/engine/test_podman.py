@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -35,31 +36,38 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """The variables that lead to Podman."""
-    folder = tmp_path_factory.mktemp("podman")
+def podman() -> Iterator[Mapping[str, str]]:
+    """The variables that lead to Podman, whose storage is a folder of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="podman-"))
     settings = folder / "containers.conf"
     settings.write_text(CONTAINERS_CONF)
     address = f"unix://{folder / 'podman.sock'}"
-    own = ["podman", f"--root={folder / 'root'}", f"--runroot={folder / 'run'}"]
     with (folder / "podman.log").open("wb") as log:
         service = subprocess.Popen(
-            [*own, "system", "service", "--time=0", address],
+            [
+                "podman",
+                f"--root={folder / 'root'}",
+                f"--runroot={folder / 'run'}",
+                "system",
+                "service",
+                "--time=0",
+                address,
+            ],
             env={**os.environ, "CONTAINERS_CONF": str(settings)},
             cwd=folder,  # it notes there that memory ran out
             stdout=log,
             stderr=log,
         )
-        environ = {"DOCKER_HOST": address}
         try:
-            answers(environ, folder / "podman.log", service)
-            yield environ
+            answers({"DOCKER_HOST": address}, folder / "podman.log", service)
+            yield {"DOCKER_HOST": address}
         finally:
             service.terminate()
             service.wait(60)
-            # Podman leaves its storage mounted onto itself, and so nobody could remove the folder.
-            subprocess.run(["umount", "--lazy", str(folder / "root" / "overlay")], stdout=log, stderr=log, check=False)
-            shutil.rmtree(folder / "root", ignore_errors=True)
+    # Podman leaves its storage mounted, onto itself and more than once: so nobody could remove the folder.
+    while mounts := [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]:
+        subprocess.run(["umount", "--lazy", mounts[-1]], check=True)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
