@@ -65,11 +65,12 @@ def prove(
     chosen = options or smoke_options(settings, bench)
     accept = accepted.read(settings.app)
     path = settings.toolkit_dir / "smoke" / f"{_proof_key(release, chosen)}.json"
-    if reuse and not fresh and (found := _valid_report(path, accept)):
+    found = None if fresh else _valid_report(path, accept)
+    if reuse and found:
         with bench.phase("smoke") as say:
             say(f"passed before: {len(found.checks)} checks on this release")
         return found
-    if not fresh and _valid_report(path, accept):
+    if found:
         chosen = dataclasses.replace(chosen, settle=0.0)  # this very image was seen to stay up before
     begun = time.monotonic()
     with ExitStack() as stack:

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,26 +24,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
 
 from tests.bench import emulator, staging  # noqa: E402
+from tests.bench.emulator import Measure  # noqa: E402
 from tests.stack.checkout import Checkout  # noqa: E402
 from toolkit import engine as engines  # noqa: E402
 from toolkit import tools  # noqa: E402
 
 BARE_SMOKE = Path(__file__).parent / "bare_smoke.py"
 BARE_UP = Path(__file__).parent / "bare_up.py"
-
-
-@dataclass(frozen=True)
-class Row:
-    name: str
-    ours: float
-    bare: float
-    unit: str
-    value: float
-    limit: float
-
-    @property
-    def holds(self) -> bool:
-        return self.value <= self.limit
 
 
 def timed(command: list[str], *, cwd: Path, env: dict[str, str]) -> float:
@@ -56,11 +42,11 @@ def timed(command: list[str], *, cwd: Path, env: dict[str, str]) -> float:
     return seconds
 
 
-def paired(name: str, rounds: int, limit: float, ours: Callable[[], float], bare: Callable[[], float]) -> Row:
+def paired(name: str, rounds: int, limit: float, ours: Callable[[], float], bare: Callable[[], float]) -> Measure:
     ours(), bare()
     pairs = [(ours(), bare()) for _ in range(rounds)]
     ratio = statistics.median(a / b for a, b in pairs)
-    return Row(
+    return Measure(
         name,
         statistics.median(a for a, _ in pairs),
         statistics.median(b for _, b in pairs),
@@ -70,7 +56,7 @@ def paired(name: str, rounds: int, limit: float, ours: Callable[[], float], bare
     )
 
 
-def invoke_list(rounds: int, folder: Path) -> Row:
+def invoke_list(rounds: int, folder: Path) -> Measure:
     empty = folder / "empty"
     empty.mkdir()
     (empty / "tasks.py").write_text("")
@@ -92,7 +78,7 @@ def _with_status(command: list[str], *, cwd: Path, env: dict[str, str]) -> float
     return time.monotonic() - started
 
 
-def smoke(rounds: int, checkout: Checkout) -> Row:
+def smoke(rounds: int, checkout: Checkout) -> Measure:
     report = checkout.root / "report.json"
     ours = [sys.executable, "-m", "invoke", "smoke", "--browser", "off", "--json", str(report)]
     timed(ours, cwd=checkout.root, env=checkout.environ())
@@ -108,7 +94,7 @@ def smoke(rounds: int, checkout: Checkout) -> Row:
     )
 
 
-def browser(rounds: int, checkout: Checkout) -> Row:
+def browser(rounds: int, checkout: Checkout) -> Measure:
     """What the browser adds to the time of a smoke test of our app, as the median difference of paired rounds."""
     command = [sys.executable, "-m", "invoke", "smoke", "--browser"]
 
@@ -118,10 +104,10 @@ def browser(rounds: int, checkout: Checkout) -> Row:
     seconds("on")
     pairs = [(seconds("on"), seconds("off")) for _ in range(rounds)]
     added = statistics.median(a - b for a, b in pairs)
-    return Row("what the browser adds to smoke", added, 0, "s", added, 4.0)
+    return Measure("what the browser adds to smoke", added, 0, "s", added, 4.0)
 
 
-def death(rounds: int, folder: Path) -> Row:
+def death(rounds: int, folder: Path) -> Measure:
     """From the death of an app that exits at its start until the command has ended."""
     checkout = Checkout.copy(ROOT, folder / "death" / "toolkit")
     checkout.write("custom_application/start-app.sh", "#!/bin/sh\nsleep 0.3\necho no database >&2\nexit 3\n")
@@ -138,10 +124,10 @@ def death(rounds: int, folder: Path) -> Row:
     engine.close()
     checkout.close()
     seconds = statistics.median(times[1:])  # the first one builds
-    return Row("an app that dies at its start: from its death to the end of smoke", seconds, 0, "s", seconds, 1.0)
+    return Measure("an app that dies at its start: from its death to the end of smoke", seconds, 0, "s", seconds, 1.0)
 
 
-def staging_rows(rounds: int, folder: Path) -> list[Row]:
+def staging_rows(rounds: int, folder: Path) -> list[Measure]:
     app, notes = folder / "staging" / "app", folder / "staging" / "notes"
     staging.write(app)
     room = folder / "staging" / "room"
@@ -153,7 +139,7 @@ def staging_rows(rounds: int, folder: Path) -> list[Row]:
     ]
 
 
-def deploy(rounds: int, checkout: Checkout, deploy_python: Path) -> Row:
+def deploy(rounds: int, checkout: Checkout, deploy_python: Path) -> Measure:
     checkout.deploy()
     ours = [sys.executable, "-m", "invoke", "deploy", "--stack", "local", "--yes", "--json"]
     env = checkout.environ()
@@ -183,7 +169,7 @@ def deploy(rounds: int, checkout: Checkout, deploy_python: Path) -> Row:
     )
 
 
-def crawls(rounds: int, folder: Path) -> list[Row]:
+def crawls(rounds: int, folder: Path) -> list[Measure]:
     from tests.bench import crawl
 
     place = folder / "crawl"
@@ -208,7 +194,7 @@ def crawls(rounds: int, folder: Path) -> list[Row]:
     return rows
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[Measure]) -> str:
     lines = ["| what | ours | bare | result | limit | holds |", "|---|---|---|---|---|---|"]
     for row in rows:
         unit = row.unit.removeprefix("ratio of ") if row.unit != "ratio" else "s"

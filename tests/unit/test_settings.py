@@ -19,7 +19,7 @@ ENDPOINT = "https://app.datarobot.com/api/v2"
 
 
 def read(
-    environ: dict[str, str] | None = None, *, stack: str = "dev", root: Path = Path("/work"), **more: Any
+    environ: dict[str, str] | None = None, *, stack: str = "dev", root: Path = Path("/checkout"), **more: Any
 ) -> Settings:
     return load(environ or {}, more.pop("dotenv", None), stack=stack, root=root, **more)
 
@@ -61,10 +61,10 @@ def test_environment_beats_file_beats_stack_beats_default(
 
 def test_the_defaults_alone_are_good() -> None:
     found = read()
-    assert found.app == Path("/work/custom_application")
-    assert found.environment == Path("/work/custom_environment")
-    assert found.emulator_data == Path("/work/.toolkit/emulator")
-    assert found.toolkit_dir == Path("/work/.toolkit")
+    assert found.app == Path("/checkout/custom_application")
+    assert found.environment == Path("/checkout/custom_environment")
+    assert found.emulator_data == Path("/checkout/.toolkit/emulator")
+    assert found.toolkit_dir == Path("/checkout/.toolkit")
     assert (found.token, found.endpoint, found.access_token, found.passphrase) == (None, None, None, None)
     assert (found.bundle.id, found.replicas, found.runtime_env, found.provider) == (
         "cpu.8xlarge",
@@ -83,7 +83,7 @@ def test_every_key_of_the_list_is_read() -> None:
             asked.add(key)
             return super().get(key, default)
 
-    load(Watched(), None, stack="dev", root=Path("/work"))
+    load(Watched(), None, stack="dev", root=Path("/checkout"))
     assert {key.name for key in KEYS} - asked == {"PULUMI_STACK"}  # that one chooses the stack before
 
 
