@@ -34,7 +34,7 @@ DOES = {
     "verify": "is this release serving?",
     "front": "proxy below the prefix",
     "crawl": "follow every URL",
-    "browser": "use the app in Chromium",
+    "browsing": "use the app in Chromium",
     "container": "run the app",
     "mutations": "known ways to break it",
     "judging": "what an answer is worth",

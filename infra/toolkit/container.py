@@ -265,10 +265,14 @@ def sweep(engine: docker.DockerClient, owner: str, is_alive: Callable[[str], boo
     """
     mine = {"label": f"{OWNER_LABEL}={owner}"}
     removed = []
-    for found in engine.containers.list(all=True, filters=mine, ignore_removed=True):
-        run = found.labels.get(RUN_LABEL, "")
-        if run and not is_alive(run) and _removed(partial(found.remove, force=True, v=True)):
-            removed.append(found.name)
+    for found in engine.api.containers(all=True, filters=mine):
+        run = (found.get("Labels") or {}).get(RUN_LABEL, "")
+        if (
+            run
+            and not is_alive(run)
+            and _removed(partial(engine.api.remove_container, found["Id"], force=True, v=True))
+        ):
+            removed.append(str(found["Names"][0]).lstrip("/"))
     for volume in engine.volumes.list(filters=mine):
         run = (volume.attrs.get("Labels") or {}).get(RUN_LABEL, "")
         if run and not is_alive(run) and _removed(volume.remove):

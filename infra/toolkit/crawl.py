@@ -162,6 +162,7 @@ class _Crawl:
         self._done: set[tuple[str, str]] = set()
         self._findings: dict[tuple[Problem, str], Finding] = {}
         self._hosts: dict[str, str] = {}
+        self._paths: dict[str, str] = {}
         self._pages = 0
         self._deadline = time.monotonic() + limits.seconds
         self._pool = ThreadPoolExecutor(limits.workers, "crawl")
@@ -428,9 +429,11 @@ class _Crawl:
         return PLATFORM_ORIGIN + url.removeprefix(self._origin)
 
     def _path(self, url: str) -> str:
-        parts = urlsplit(url)
-        path = parts.path.removeprefix(self._prefix) + (f"?{parts.query}" if parts.query else "")
-        return "" if path + "/" == self._prefix else path
+        if (known := self._paths.get(url)) is None:
+            parts = urlsplit(url)
+            path = parts.path.removeprefix(self._prefix) + (f"?{parts.query}" if parts.query else "")
+            known = self._paths[url] = "" if path + "/" == self._prefix else path
+        return known
 
     def _shown(self, url: str) -> str:
         return f"./{self._path(url)}"

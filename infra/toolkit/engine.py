@@ -136,6 +136,8 @@ def connect(
                 timeout=int(timeout),
                 use_ssh_client=found.address.startswith("ssh://"),
             )
+            if found.address.startswith("unix://"):
+                client.api.trust_env = False  # no proxy stands before a socket: looking for one costs at each request
             client.ping()
             return client, found
         except Exception as error:  # docker-py lets errors of requests, urllib3 and paramiko through

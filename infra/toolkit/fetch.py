@@ -6,9 +6,9 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import urllib3
@@ -27,7 +27,7 @@ class Response:
     error: str = ""
     seconds: float = 0.0
 
-    @property
+    @cached_property
     def content_type(self) -> str:
         """The MIME type without parameters, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -71,10 +71,15 @@ class HttpFetch:
         self._headers = {"accept-encoding": "gzip, deflate, br", "user-agent": "bun-to-datarobot", **(headers or {})}
         self._timeout = timeout
         self._max_bytes = max_bytes
-        manager: type[urllib3.PoolManager] | partial[urllib3.ProxyManager] = urllib3.PoolManager
-        if proxy:
-            manager = partial(urllib3.ProxyManager, proxy)
-        self._pool = manager(maxsize=connections, block=True, retries=False, ca_certs=ca_bundle)
+        self._waits = urllib3.Timeout(connect=timeout, read=timeout)
+        how: dict[str, Any] = {"maxsize": connections, "block": True, "retries": False}
+        self._pool: urllib3.HTTPConnectionPool | urllib3.PoolManager
+        if through is not None:
+            self._pool = urllib3.HTTPConnectionPool(*through, **how)
+        elif proxy:
+            self._pool = urllib3.ProxyManager(proxy, ca_certs=ca_bundle, **how)
+        else:
+            self._pool = urllib3.PoolManager(ca_certs=ca_bundle, **how)
 
     def __call__(self, url: str) -> Response:
         """Ask for `url`; problems of the connection are in `error`."""
@@ -82,13 +87,14 @@ class HttpFetch:
         status, headers, body, error = 0, dict[str, str](), b"", ""
         try:
             asked, own = self._passed_on(url)
-            answer = self._pool.request(
+            answer = self._pool.urlopen(
                 "GET",
                 asked,
                 headers={**self._headers, **own},
                 redirect=False,
                 preload_content=False,
-                timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
+                timeout=self._waits,
+                retries=False,
             )
             status = answer.status
             headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -109,9 +115,8 @@ class HttpFetch:
         if self._through is None:
             return url, {}
         parts = urlsplit(url)
-        host, port = self._through
-        there = urlunsplit(("http", f"{host}:{port}", parts.path, parts.query, ""))
-        return there, {"host": parts.netloc, "x-forwarded-proto": parts.scheme}
+        path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        return path, {"host": parts.netloc, "x-forwarded-proto": parts.scheme}
 
     def _read(self, answer: urllib3.BaseHTTPResponse, started: float) -> tuple[bytes, str]:
         chunks: list[bytes] = []
@@ -131,7 +136,10 @@ class HttpFetch:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.clear()
+        if isinstance(self._pool, urllib3.PoolManager):
+            self._pool.clear()
+        else:
+            self._pool.close()
 
 
 def _reason(problem: urllib3.exceptions.HTTPError, timeout: float) -> str:

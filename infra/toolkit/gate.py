@@ -16,7 +16,7 @@ import docker
 from toolkit import accepted, baseimage, image, runtime_env, smoke
 from toolkit import engine as engines
 from toolkit.bench import Bench
-from toolkit.browser import VARIABLES, find_chromium
+from toolkit.browsing.finding import VARIABLES, find_chromium
 from toolkit.errors import ConfigurationError, SmokeFailed, ToolMissing
 from toolkit.image import AppImage, HookFailed
 from toolkit.report import Check, SmokeReport

@@ -215,12 +215,16 @@ class _Walk:
         return ""
 
 
+_ODD = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
 def _name_problem(path: str) -> str:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return f"{path.encode('utf-8', 'backslashreplace').decode()}: the name is not valid UTF-8"
-    if re.search(r"[\x00-\x1f\x7f\\]", path):
+    if not path.isascii():
+        try:
+            path.encode("utf-8")
+        except UnicodeEncodeError:
+            return f"{path.encode('utf-8', 'backslashreplace').decode()}: the name is not valid UTF-8"
+    if _ODD.search(path):
         return f"{path!r}: the name has a control character or a backslash"
     if not path.isascii() and unicodedata.normalize("NFC", path) != path:
         return f"{path}: the name is in a decomposed Unicode form (NFD), which other systems write differently"

@@ -18,14 +18,15 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from types import FrameType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import docker
 from docker.errors import APIError
 
 from toolkit import container
 from toolkit import engine as engines
-from toolkit.browser import BrowserResult, Ports, explore
+from toolkit.browsing.model import BrowserResult, Ports
+from toolkit.browsing.session import Explorer
 from toolkit.bundles import BUNDLES, DEFAULT_BUNDLE, Bundle
 from toolkit.checks import browser, build, crawl, environment, front, lifecycle, source, start
 from toolkit.checks.context import Again, Built, Context, Sources, Waited
@@ -40,6 +41,9 @@ from toolkit.report import Check, Moment, SmokeReport
 from toolkit.settings import Secret
 from toolkit.source import NotShippable, StagedSource
 from toolkit.waiting import STATE_EVERY, patience, wait
+
+if TYPE_CHECKING:
+    from toolkit.replica import Replica
 
 OWNER = "smoke"
 RUNTIME_PARAMETER = "MLOPS_RUNTIME_PARAM_"  # what the names of runtime parameters begin with (platform-contract 3)
@@ -65,7 +69,8 @@ class SmokeOptions:
     to hold; without it that check is skipped. `browser` is the Chromium that looks at the page (None: no browser does),
     `only` names families (none: all of them), `keep` is called with the app's URL when all has been asked, and the app
     stays up until it returns. `settle` is how long the app has to stay up after its first answer; a browser spends
-    that time anyway.
+    that time anyway. `while_stopping` is called in a thread of its own while the engine stops the app: time for what
+    the caller has to prepare.
     """
 
     mode: Literal["strip", "keep"] = "strip"
@@ -81,6 +86,7 @@ class SmokeOptions:
     browser: Path | None = None
     only: frozenset[str] = frozenset()
     keep: Callable[[str], None] | None = None
+    while_stopping: Callable[[], None] | None = None
 
     def only_of(self, *families: str) -> bool:
         """Whether nothing but these families is asked."""
@@ -213,6 +219,8 @@ class _Smoke:
             self._ask(context, start.log)
             stopping = time.monotonic()
             if context.running and not context.blocked:
+                if self._options.while_stopping is not None:
+                    Thread(target=self._options.while_stopping, name="meanwhile", daemon=True).start()
                 with self._moment("stop"):
                     context = replace(context, stopped=app.stop(self._options.grace))
             self._ask(context, lifecycle.sigterm, time.monotonic() - stopping)
@@ -356,24 +364,30 @@ class _Smoke:
         again: Again | None = None
         with (
             ExitStack() as removed,
-            ThreadPoolExecutor(1, "look") as aside,
+            ThreadPoolExecutor(2, "look") as aside,
             Front(target, public_host=PUBLIC_HOST, tls=tls) as entrance,
         ):
             looking = aside.submit(lambda: (_look_inside(app), self._written(app)))
-            if self._browses:
+            explorer = self._explorer(start_url, context.prefix, Ports(entrance.port, entrance.secure_port))
+            if explorer is not None:
+                removed.enter_context(explorer)
                 removed.enter_context(beside)
+                aside.submit(_open_after, beside, explorer)
             with self._moment("crawl"), HttpFetch(through=("127.0.0.1", entrance.port)) as fetch:
                 crawled: CrawlResult = follow(fetch, start_url, context.prefix, self._options.limits)
                 private = tuple(fetch(start_url + path) for path in environment.private_paths(context))
                 inside, written = looking.result()
             well = context.waited.response is not None and context.waited.response.status < 400
             # A container that starts makes the browser break off its connections, so it has to be there before.
-            if self._browses or (written and well and self._wanted("lifecycle")):
+            if explorer is not None or (written and well and self._wanted("lifecycle")):
                 with self._moment("replica"):
-                    if not self._browses:
+                    if explorer is None:
                         removed.enter_context(beside)
                     again = beside.compared(beside.come_up(), crawled.answers)
-            seen = self._browse(start_url, context.prefix, Ports(entrance.port, entrance.secure_port))
+            seen: BrowserResult | None = None
+            if explorer is not None:
+                with self._moment("browser"):
+                    seen = explorer.look()
             if self._options.keep is not None:
                 self._options.keep(entrance.url)
         logs = tuple(app.logs(MOST_LOG_LINES))
@@ -400,11 +414,10 @@ class _Smoke:
     def _browses(self) -> bool:
         return self._options.browser is not None and self._wanted("browser")
 
-    def _browse(self, url: str, prefix: str, ports: Ports) -> BrowserResult | None:
+    def _explorer(self, url: str, prefix: str, ports: Ports) -> Explorer | None:
         if self._options.browser is None or not self._browses:
             return None
-        with self._moment("browser"):
-            return explore(url, prefix=prefix, chromium=self._options.browser, ports=ports)
+        return Explorer(url, prefix=prefix, chromium=self._options.browser, ports=ports)
 
     @contextmanager
     def _moment(self, name: str) -> Iterator[None]:
@@ -455,6 +468,12 @@ def masked(lines: Iterable[str], secrets_: Iterable[Secret | None]) -> tuple[str
         return tuple(lines)
     pattern = re.compile("|".join(found))
     return tuple(pattern.sub("***", line) for line in lines)
+
+
+def _open_after(beside: Replica, explorer: Explorer) -> None:
+    """Start the browser as soon as no container comes up any more."""
+    beside.come_up()
+    explorer.open()
 
 
 def _look_inside(app: App) -> Inside:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +15,8 @@ import pytest
 from aiohttp import web
 
 from tests.apps.contexts import context
-from toolkit import browser
-from toolkit.browser import BrowserResult
+from toolkit.browsing import finding, session
+from toolkit.browsing.model import BrowserResult
 from toolkit.checks.browser import CHECKS
 from toolkit.report import Check
 
@@ -76,10 +78,10 @@ def served(app: Mapping[str, Content]) -> Iterator[str]:
 
 
 def look(changes: Mapping[str, Content]) -> BrowserResult:
-    chromium = browser.find_chromium(os.environ)
+    chromium = finding.find_chromium(os.environ)
     assert chromium is not None
     with served({**SOUND, **changes}) as url:
-        return browser.explore(url, prefix=PREFIX, chromium=chromium)
+        return session.explore(url, prefix=PREFIX, chromium=chromium)
 
 
 def judged(folder: Path, seen: BrowserResult) -> dict[str, Check]:
@@ -355,10 +357,51 @@ def test_the_same_page_gives_the_same_result() -> None:
 
 
 def test_a_browser_that_does_not_start_is_no_error_of_the_app(tmp_path: Path) -> None:
-    seen = browser.explore("http://127.0.0.1:9/x/", prefix="/x/", chromium=Path("/bin/false"))
+    seen = session.explore("http://127.0.0.1:9/x/", prefix="/x/", chromium=Path("/bin/false"))
     found = judged(tmp_path, seen)
     assert list(found) == ["browser.explored"]
     assert found["browser.explored"].status == "warn"
+
+
+def children() -> set[str]:
+    """The ids of this process's children."""
+    command = ["ps", "-o", "pid=", "--ppid", str(os.getpid())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ps:
+        return set(ps.communicate()[0].split()) - {str(ps.pid)}
+
+
+def more_children_than(before: set[str]) -> bool:
+    until = time.monotonic() + 30
+    while children() == before and time.monotonic() < until:
+        time.sleep(0.05)
+    return children() > before
+
+
+def test_a_browser_may_start_before_there_is_something_to_be_seen() -> None:
+    chromium = finding.find_chromium(os.environ)
+    assert chromium is not None
+    before = children()
+    with (
+        served(SOUND) as url,
+        session.Explorer(url, prefix=PREFIX, chromium=chromium) as explorer,
+    ):
+        explorer.open()
+        assert more_children_than(before)
+        seen = explorer.look()
+    assert (seen.problem, seen.visits[0].shown) == ("", True)
+    assert children() == before
+
+
+def test_a_browser_that_is_not_wanted_any_more_goes() -> None:
+    chromium = finding.find_chromium(os.environ)
+    assert chromium is not None
+    before = children()
+    with session.Explorer("http://127.0.0.1:9/x/", prefix="/x/", chromium=chromium) as explorer:
+        explorer.open()
+        assert more_children_than(before)
+        time.sleep(0.5)  # in the middle of its start, or after it: both have to do
+    assert children() == before
+    assert not [thread for thread in threading.enumerate() if thread.name == "browser"]
 
 
 def test_what_scripts_are_answered_is_kept_for_a_search() -> None:

@@ -25,7 +25,7 @@ from tests.apps import browser_apps, bun_apps, more_apps, stranger_apps, whole_a
 from tests.apps.bun_apps import BunApp
 from toolkit import baseimage, bundles, image, smoke
 from toolkit import engine as engines
-from toolkit.browser import find_chromium
+from toolkit.browsing.finding import find_chromium
 from toolkit.errors import ToolkitError
 from toolkit.image import BuildFailed
 from toolkit.report import Check, failed

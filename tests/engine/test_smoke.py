@@ -226,7 +226,14 @@ def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(ground: Gr
 
 def test_a_warm_smoke_takes_seconds_not_minutes(ground: Ground, tmp_path: Path) -> None:
     ground.smoke(BunApp("warm"), tmp_path / "first")
-    assert ground.smoke(BunApp("warm"), tmp_path / "second").seconds < 5
+    assert ground.smoke(BunApp("warm"), tmp_path / "second").seconds < 20
+
+
+def test_the_caller_may_prepare_something_while_the_app_stops(ground: Ground, tmp_path: Path) -> None:
+    built, staged, options = ground.prepare(BunApp("slow_to_stop"), tmp_path)
+    called = threading.Event()
+    smoke.run(ground.engine, built, staged, replace(options, while_stopping=called.set), host=ground.host)
+    assert called.wait(5)
 
 
 def test_the_report_has_a_timeline_and_a_log_without_tokens(ground: Ground, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.apps import browser_apps, stranger_apps, whole_apps
 from tests.apps.bun_apps import BunApp
 from tests.engine.test_smoke import Ground, at_once, expected, ground, told
-from toolkit.browser import find_chromium
+from toolkit.browsing.finding import find_chromium
 from toolkit.report import SmokeReport
 
 __all__ = ["ground"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.stack.checkout import SERVER, Checkout
-from toolkit.browser import find_chromium
+from toolkit.browsing.finding import find_chromium
 
 pytestmark = pytest.mark.engine
 ROOT = Path(__file__).resolve().parents[2]

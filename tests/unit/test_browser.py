@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from toolkit import browser
-from toolkit.browser import DANGEROUS, BrowserResult, find_chromium
+from toolkit.browsing import watching
+from toolkit.browsing.exploring import DANGEROUS
+from toolkit.browsing.finding import find_chromium
+from toolkit.browsing.model import BrowserResult
 
 
 def program(path: Path) -> Path:
@@ -67,4 +69,4 @@ def test_a_page_gets_more_time_on_a_busy_machine(
 ) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    assert browser._slowness() == times
+    assert watching.slowness() == times

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from toolkit.browser import Asked, BrowserResult, Said, Visit
+from toolkit.browsing.model import Asked, BrowserResult, Said, Visit
 from toolkit.checks.browser import coped_with
 
 HOST = "https://datarobot.invalid"

@@ -12,13 +12,17 @@ from toolkit.engine import RUN_LABEL
 
 
 def _engine(*containers: Any, volumes: tuple[Any, ...] = ()) -> Any:
-    return SimpleNamespace(
-        containers=Mock(list=Mock(return_value=list(containers))), volumes=Mock(list=Mock(return_value=list(volumes)))
+    by_id = {one.attrs["Id"]: one for one in containers}
+    api = SimpleNamespace(
+        containers=Mock(return_value=[one.attrs for one in containers]),
+        remove_container=lambda name, **how: by_id[name].remove(**how),
     )
+    return SimpleNamespace(api=api, volumes=Mock(list=Mock(return_value=list(volumes))))
 
 
 def _thing(name: str, run: str, error: Exception | None = None) -> Any:
-    thing = Mock(labels={RUN_LABEL: run}, attrs={"Labels": {RUN_LABEL: run}}, remove=Mock(side_effect=error))
+    attrs = {"Id": name, "Names": [f"/{name}"], "Labels": {RUN_LABEL: run}}
+    thing = Mock(attrs=attrs, remove=Mock(side_effect=error))
     thing.name = name
     return thing
 

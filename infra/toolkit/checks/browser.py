@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from toolkit.browser import CALLS, Asked, BrowserResult, Said
-from toolkit.browser import Socket as WebSocket
+from toolkit.browsing.model import CALLS, Asked, BrowserResult, Said
+from toolkit.browsing.model import Socket as WebSocket
 from toolkit.checks.context import Context
 from toolkit.checks.origin import places
 from toolkit.crawl import PLATFORM_PATHS, Finding

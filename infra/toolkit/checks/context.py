@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from toolkit.browser import BrowserResult
+from toolkit.browsing.model import BrowserResult
 from toolkit.container import ContainerState, StopResult
 from toolkit.crawl import CrawlResult
 from toolkit.fetch import Response

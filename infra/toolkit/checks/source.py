@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import posixpath
 import re
@@ -105,9 +106,7 @@ def lockfile(context: Sources) -> Check:
     if LOCK not in paths:
         return passed(check, f"there is no {LOCK}: each build takes the newest versions that fit")
     try:
-        # JSON with commas at the ends: YAML allows both.
-        locked = yaml.safe_load(_workspaces(context.text_of(LOCK)))
-        own = locked["workspaces"][""]
+        own = _locked(context.text_of(LOCK))["workspaces"][""]
         differences = list(_differences(wanted, own))
     except (yaml.YAMLError, KeyError, TypeError, AttributeError):
         return failed(check, f"{LOCK} cannot be read", evidence=[LOCK], hint="Make it anew: bun install")
@@ -174,6 +173,12 @@ def _differences(package: Mapping[str, Any], locked: Mapping[str, Any]) -> Itera
                     yield f"{name} is in {LOCK} only"
                 else:
                     yield f"{name} is {wanted[name]} in {PACKAGE} and {had[name]} in {LOCK}"
+
+
+@functools.cache
+def _locked(text: str) -> Any:
+    """Read what a lock file repeats of package.json. It is JSON with commas at the ends: YAML allows both."""
+    return yaml.load(_workspaces(text), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
 
 
 def _workspaces(text: str) -> str:

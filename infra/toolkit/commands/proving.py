@@ -16,7 +16,7 @@ from typing import Any
 from invoke.exceptions import Exit
 
 from toolkit import engine as engines
-from toolkit import gate, runtime_env, staging, statefiles
+from toolkit import gate, runtime_env, staging
 from toolkit import smoke as smoking
 from toolkit.checks import catalog
 from toolkit.commands.frame import command, load_settings, make_bench, quiet
@@ -36,6 +36,8 @@ NO_CHROMIUM = "no Chromium was found, so no browser looked at the page: install 
 @command
 def stage(root: Path, stack: str, *, as_json: bool) -> None:
     """Show what ships and what does not."""
+    from toolkit import statefiles
+
     console = Console(as_json=as_json)
     settings = load_settings(root, stack, needs_platform=False)
     with statefiles.locked(settings):
@@ -97,7 +99,7 @@ def smoke(
         settings = load_settings(root, stack, needs_platform=False, overrides=told, env_file=env_file)
         chromium = gate.find_browser(settings.browser, bench)
         hold = functools.partial(_hold, console) if keep else None
-        options = replace(_options(settings, mode, families), browser=chromium, keep=hold)
+        options = replace(_options(settings, mode, families), browser=chromium, keep=hold, while_stopping=_prepare_page)
         with staging.workroom(settings) as room:
             try:
                 release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
@@ -217,6 +219,12 @@ def _hold(console: Console, url: str) -> None:
     console.line(f"The app runs until Ctrl-C: {url}")
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
+
+
+def _prepare_page() -> None:
+    from toolkit.reports import html as page
+
+    page.template()
 
 
 def _write_reports(settings: Settings, report: SmokeReport, *, json_to: str, junit: str, html: str) -> None:

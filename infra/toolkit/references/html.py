@@ -59,6 +59,21 @@ _SIMPLE_ATTRIBUTES: dict[str, tuple[tuple[str, Kind], ...]] = {
 }
 
 
+class _Element:
+    """An element with its attributes, which the parser puts together anew each time they are asked for."""
+
+    def __init__(self, node: LexborNode) -> None:
+        self.node = node
+        self.tag = node.tag or ""
+        self.attributes = node.attributes
+
+    def value(self, name: str) -> str:
+        return (self.attributes.get(name) or "").strip()
+
+    def text(self) -> str:
+        return str(self.node.text())
+
+
 def html_document(text: str, url: str, page_url: str) -> HtmlDocument:
     """Read the page at `url`. `page_url` is the address its scripts see as `location` on the platform."""
     tree = LexborHTMLParser(_NOSCRIPT.sub(_blanked, text))
@@ -67,52 +82,64 @@ def html_document(text: str, url: str, page_url: str) -> HtmlDocument:
     import_map = ImportMap()
     found: list[Reference] = []
     base_url = url
-    nodes = [node for node in (tree.root.traverse() if tree.root else ()) if not _inert(node)]
-    for node in nodes:
-        if node.tag == "base" and "href" in node.attributes:
-            base = Reference(_value(node, "href"), Kind.LINK, Lines(text).of(_value(node, "href")), "<base href>")
+    elements = [_Element(node) for node in (tree.root.traverse() if tree.root else ()) if not _inert(node)]
+    for one in elements:
+        if one.tag == "base" and "href" in one.attributes:
+            base = Reference(one.value("href"), Kind.LINK, Lines(text).of(one.value("href")), "<base href>")
             base_url = urljoin(url, base.literal)
             break
     script_page = urljoin(page_url, base.literal) if base else page_url
-    for node in nodes:
-        tag = node.tag or ""
-        for name, kind in _SIMPLE_ATTRIBUTES.get(tag, ()):
-            if name in node.attributes:
-                found.append(_attribute(node, name, kind, lines))
-        if tag == "a":
-            found.extend(_anchor(node, lines))
-        elif tag == "link":
-            found.extend(_link(node, lines))
-        elif tag == "script":
-            if _value(node, "type").lower() == "importmap":
-                import_map = _import_map(node.text(), base_url)
-                found.extend(_import_map_references(node.text(), lines))
-            else:
-                found.extend(_script(node, lines, script_page, page_url))
-        elif tag == "style":
-            found.extend(_offset(css_references(node.text()), lines.of(node.text()) - 1, "document"))
-        elif tag == "source":
-            parent = node.parent.tag if node.parent else ""
-            if "src" in node.attributes and parent != "picture":
-                found.append(_attribute(node, "src", Kind.MEDIA, lines))
-        elif tag == "input" and _value(node, "type").lower() == "image" and "src" in node.attributes:
-            found.append(_attribute(node, "src", Kind.IMAGE, lines))
-        elif tag == "meta" and _value(node, "http-equiv").lower() == "refresh":
-            found.extend(_meta_refresh(node, lines))
-        for name in ("srcset", "imagesrcset"):
-            if _value(node, name):
-                line = lines.of(_value(node, name))
-                found.extend(Reference(u, Kind.IMAGE, line, f"<{tag} {name}>") for u in srcset(_value(node, name)))
-        if "formaction" in node.attributes and tag == "input":
-            found.append(_attribute(node, "formaction", Kind.LINK, lines))
-        if _value(node, "style"):
-            line = lines.of(_value(node, "style"))
-            found.extend(_offset(css_references(_value(node, "style"), declarations=True), line - 1, "document"))
-        for name, value in node.attributes.items():
-            if name.startswith("on") and value:
-                found.extend(_offset(script_references(value, page_url), lines.of(value) - 1, "document"))
+    for one in elements:
+        if one.tag == "script" and one.value("type").lower() == "importmap":
+            import_map = _import_map(one.text(), base_url)
+            found.extend(_import_map_references(one.text(), lines))
+        else:
+            found.extend(_named_by(one, lines, script_page, page_url))
+        if one.attributes:
+            found.extend(_of_any_element(one, lines, page_url))
     kept = tuple(ref for ref in found if ref.target.strip())
     return HtmlDocument(kept, base, base_url, import_map)
+
+
+def _named_by(one: _Element, lines: Lines, script_page: str, page_url: str) -> Iterator[Reference]:
+    """What an element of this kind names."""
+    for name, kind in _SIMPLE_ATTRIBUTES.get(one.tag, ()):
+        if name in one.attributes:
+            yield _attribute(one, name, kind, lines)
+    match one.tag:
+        case "a":
+            yield from _anchor(one, lines)
+        case "link":
+            yield from _link(one, lines)
+        case "script":
+            yield from _script(one, lines, script_page, page_url)
+        case "style":
+            yield from _offset(css_references(one.text()), lines.of(one.text()) - 1, "document")
+        case "source":
+            parent = one.node.parent.tag if one.node.parent else ""
+            if "src" in one.attributes and parent != "picture":
+                yield _attribute(one, "src", Kind.MEDIA, lines)
+        case "input":
+            if one.value("type").lower() == "image" and "src" in one.attributes:
+                yield _attribute(one, "src", Kind.IMAGE, lines)
+        case "meta":
+            if one.value("http-equiv").lower() == "refresh":
+                yield from _meta_refresh(one, lines)
+
+
+def _of_any_element(one: _Element, lines: Lines, page_url: str) -> Iterator[Reference]:
+    """What attributes name that any element may have."""
+    for name in ("srcset", "imagesrcset"):
+        if value := one.value(name):
+            line = lines.of(value)
+            yield from (Reference(u, Kind.IMAGE, line, f"<{one.tag} {name}>") for u in srcset(value))
+    if "formaction" in one.attributes and one.tag == "input":
+        yield _attribute(one, "formaction", Kind.LINK, lines)
+    if style := one.value("style"):
+        yield from _offset(css_references(style, declarations=True), lines.of(style) - 1, "document")
+    for name, handler in one.attributes.items():
+        if name.startswith("on") and handler:
+            yield from _offset(script_references(handler, page_url), lines.of(handler) - 1, "document")
 
 
 _NOSCRIPT = re.compile(r"(<noscript\b[^>]*>)(.*?)(</noscript\s*>)", re.IGNORECASE | re.DOTALL)
@@ -136,25 +163,21 @@ def _inert(node: LexborNode) -> bool:
     return False
 
 
-def _value(node: LexborNode, name: str) -> str:
-    return (node.attributes.get(name) or "").strip()
-
-
-def _attribute(node: LexborNode, name: str, kind: Kind, lines: Lines) -> Reference:
-    value = _value(node, name)
-    if kind is Kind.IMAGE and "onerror" in node.attributes:
+def _attribute(one: _Element, name: str, kind: Kind, lines: Lines) -> Reference:
+    value = one.value(name)
+    if kind is Kind.IMAGE and "onerror" in one.attributes:
         kind = Kind.LINK  # the page is made to go without it
-    return Reference(value, kind, lines.of(value), f"<{node.tag} {name}>", integrity=_value(node, "integrity"))
+    return Reference(value, kind, lines.of(value), f"<{one.tag} {name}>", integrity=one.value("integrity"))
 
 
-def _anchor(node: LexborNode, lines: Lines) -> Iterator[Reference]:
+def _anchor(one: _Element, lines: Lines) -> Iterator[Reference]:
     for name in ("href", "xlink:href"):
-        if name in node.attributes:
-            yield _attribute(node, name, Kind.LINK if "download" in node.attributes else Kind.PAGE, lines)
+        if name in one.attributes:
+            yield _attribute(one, name, Kind.LINK if "download" in one.attributes else Kind.PAGE, lines)
 
 
-def _link(node: LexborNode, lines: Lines) -> Iterator[Reference]:
-    relations = set(_value(node, "rel").lower().split())
+def _link(one: _Element, lines: Lines) -> Iterator[Reference]:
+    relations = set(one.value("rel").lower().split())
     kind: Kind | None = None
     if "stylesheet" in relations:
         kind = Kind.STYLESHEET
@@ -165,34 +188,34 @@ def _link(node: LexborNode, lines: Lines) -> Iterator[Reference]:
     elif "modulepreload" in relations:
         kind = Kind.MODULE
     elif "preload" in relations:
-        kind = _PRELOADED.get(_value(node, "as").lower())
+        kind = _PRELOADED.get(one.value("as").lower())
     elif "prefetch" in relations:
         kind = Kind.ASSET
     elif relations & {"preconnect", "dns-prefetch"}:
         kind = Kind.HINT
-    if kind is not None and _value(node, "href"):
-        via = f"<link rel={_value(node, 'rel')} href>"
-        yield replace(_attribute(node, "href", kind, lines), via=via)
+    if kind is not None and one.value("href"):
+        via = f"<link rel={one.value('rel')} href>"
+        yield replace(_attribute(one, "href", kind, lines), via=via)
 
 
-def _script(node: LexborNode, lines: Lines, script_page: str, page_url: str) -> Iterator[Reference]:
-    mime = _value(node, "type").lower().split(";")[0].strip()
+def _script(one: _Element, lines: Lines, script_page: str, page_url: str) -> Iterator[Reference]:
+    mime = one.value("type").lower().split(";")[0].strip()
     if mime not in JAVASCRIPT_TYPES | {"", "module"}:
         return
     module = mime == "module"
     for name in ("src", "href", "xlink:href"):
-        if name in node.attributes:
-            yield _attribute(node, name, Kind.MODULE if module else Kind.SCRIPT, lines)
+        if name in one.attributes:
+            yield _attribute(one, name, Kind.MODULE if module else Kind.SCRIPT, lines)
             return
-    source = node.text()
+    source = one.text()
     if source.strip():
         yield from _offset(
             script_references(source, page_url, script_url=script_page), lines.of(source) - 1, "document"
         )
 
 
-def _meta_refresh(node: LexborNode, lines: Lines) -> Iterator[Reference]:
-    content = _value(node, "content")
+def _meta_refresh(one: _Element, lines: Lines) -> Iterator[Reference]:
+    content = one.value("content")
     match = re.match(r"\s*[\d.]+\s*[;,]\s*(?:url\s*=\s*)?(['\"]?)(.*?)\1\s*$", content, re.IGNORECASE)
     if match and match[2]:
         yield Reference(match[2], Kind.PAGE, lines.of(content), "<meta http-equiv=refresh>")

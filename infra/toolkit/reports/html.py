@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from toolkit.checks.catalog import FAMILIES
 from toolkit.report import Check, Moment, SmokeReport
@@ -32,12 +33,8 @@ class _Bar:
 
 def render(report: SmokeReport, *, app: str = "", when: str = "") -> str:
     """Give the page. `app` names what was tested, `when` the time; all texts are escaped, there is no script in it."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(
-        resources.files("toolkit").joinpath("reports", "report.html.jinja").read_text(encoding="utf-8")
-    )
     counting = [check for check in report.checks if check.counts]
-    page: str = template.render(
+    page: str = template().render(
         report=report,
         app=app,
         when=when,
@@ -51,6 +48,15 @@ def render(report: SmokeReport, *, app: str = "", when: str = "") -> str:
         screenshot=base64.b64encode(report.screenshot).decode() if report.screenshot else "",
     )
     return page
+
+
+@functools.cache
+def template() -> Template:
+    """Give the page's template; compiling it takes longer than rendering it, so it may be asked for beforehand."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(
+        resources.files("toolkit").joinpath("reports", "report.html.jinja").read_text(encoding="utf-8")
+    )
 
 
 def _families(checks: Sequence[Check]) -> list[tuple[str, str, list[Check]]]:
