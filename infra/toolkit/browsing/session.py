@@ -119,7 +119,7 @@ class _Look:
         self._dropped = False
         self._error: BaseException | None = None
         self._loop = asyncio.new_event_loop()
-        self._task = self._loop.create_task(self._run())
+        self._using: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._work, name="browser", daemon=True)
         self._thread.start()
 
@@ -132,23 +132,23 @@ class _Look:
         return self._watch.result(time.monotonic() - began)
 
     def end(self) -> None:
-        """Close the browser, whatever it is doing."""
+        """Close the browser, whatever it is doing; one that is just starting is not torn off, or it would stay."""
         self._dropped = True
         self._wanted.set()
         with suppress(RuntimeError):  # it has ended by itself
-            self._loop.call_soon_threadsafe(self._task.cancel)
+            self._loop.call_soon_threadsafe(self._stop_using)
         self._thread.join()
+
+    def _stop_using(self) -> None:
+        if self._using is not None:
+            self._using.cancel()
 
     def _work(self) -> None:
         try:
-            with suppress(TimeoutError, asyncio.CancelledError):
-                self._loop.run_until_complete(self._task)
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._run())
         except BaseException as error:  # handed to the thread that waits for the result
             self._error = error
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
 
     async def _run(self) -> None:
         from playwright.async_api import Error, async_playwright
@@ -169,7 +169,9 @@ class _Look:
                 try:
                     await asyncio.get_running_loop().run_in_executor(None, self._wanted.wait)
                     if not self._dropped:
-                        await self._use(browser)
+                        self._using = asyncio.create_task(self._use(browser))
+                        with suppress(asyncio.CancelledError):
+                            await self._using
                 finally:
                     for task in self._watch.tasks:
                         task.cancel()
