@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from toolkit.browsing.model import Asked, BrowserResult, Said, Visit
-from toolkit.checks.browser import coped_with
+from toolkit.checks.seen import coped_with
 
 HOST = "https://datarobot.invalid"
 PREFIX = "/custom_applications/a1/"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from toolkit.checks.browser import coped_with
 from toolkit.checks.context import Context
 from toolkit.checks.origin import places
+from toolkit.checks.seen import coped_with
 from toolkit.crawl import Finding
 from toolkit.judging import Problem
 from toolkit.references.model import Kind
