@@ -19,7 +19,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from toolkit.upstream import LONGEST_LINE, Exchange, Upstream
+from toolkit.upstream import LONGEST_LINE, Connection, Exchange, Upstream
 
 HOP_BY_HOP = {
     b"connection",
@@ -94,25 +94,24 @@ async def forward(
     request: web.BaseRequest,
     target: Target,
     upstream: Upstream,
+    fields: Fields,
     *,
-    headers: Mapping[str, str] | None = None,
-    drop: Collection[bytes] = (),
+    begun: Connection | None = None,
 ) -> web.StreamResponse:
     """Pass a request on to the app and its answer back, both as streams; WebSockets too. Redirects are not followed.
 
-    Headers named in `drop` (in lower case) do not reach the app, then `headers` are added. An app that does not answer
-    gives 502.
+    `fields` are the headers that the app gets (`request_fields`). A request that has `begun` already on a kept
+    connection goes on there. An app that does not answer gives 502.
     """
-    path = target.upstream_path(request.raw_path)
-    sent = _request_headers(request, target, headers or {}, drop)
+    path, sent = target.upstream_path(request.raw_path), list(fields)
     if request.headers.get("Upgrade", "").lower() == "websocket":
         return await _websocket(request, f"http://{target.host}:{target.port}{path}", sent, upstream.sockets)
     body = request.content.iter_any() if request.body_exists and request.can_read_body else None
     if body is not None and not any(name.lower() == b"content-length" for name, _ in sent):
         sent.append((b"Transfer-Encoding", b"chunked"))
-    head = _head(f"{request.method} {path} HTTP/1.1".encode("utf-8", "surrogateescape"), sent)
+    head = head_of(f"{request.method} {path} HTTP/1.1".encode("utf-8", "surrogateescape"), sent)
     try:
-        exchange = await upstream.ask(target.host, target.port, head, body)
+        exchange = await upstream.ask(target.host, target.port, head, body, begun)
     except OSError as error:
         return _bad_gateway(error)
     async with exchange:
@@ -122,7 +121,7 @@ async def forward(
 async def _pass_back(request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
     """Write an app's answer to the visitor."""
     keep_alive, chunked, sent = _framing(request, exchange)
-    head = _head(b"HTTP/1.1 %d %b" % (exchange.status, exchange.reason.encode("utf-8", "surrogateescape")), sent)
+    head = head_of(b"HTTP/1.1 %d %b" % (exchange.status, exchange.reason.encode("utf-8", "surrogateescape")), sent)
     writer, content = request.writer, exchange.content
     try:
         if content.is_eof():  # small answers are there at once, and go out as one piece
@@ -173,7 +172,8 @@ def _framing(request: web.BaseRequest, exchange: Exchange) -> tuple[bool, bool, 
     return keep_alive, open_ended and modern, sent
 
 
-def _head(first: bytes, headers: Fields) -> bytes:
+def head_of(first: bytes, headers: Fields) -> bytes:
+    """Write the head of a request or of an answer, with the empty line at its end."""
     return b"\r\n".join([first, *[b"%b: %b" % header for header in headers], b"", b""])
 
 
@@ -183,17 +183,24 @@ def _named_in_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
     return {word.strip().lower() for value in said for word in value.split(b",")}
 
 
-def _request_headers(
-    request: web.BaseRequest, target: Target, added: Mapping[str, str], drop: Collection[bytes]
+def request_fields(
+    request: web.BaseRequest,
+    target: Target,
+    *,
+    added: Mapping[str, str] | None = None,
+    drop: Collection[bytes] = (),
 ) -> Fields:
-    """Give the headers that the app gets: the visitor's, as their bytes, and what the platform says of the visit."""
+    """Give the headers that the app gets: the visitor's, as their bytes, and what the platform says of the visit.
+
+    Headers named in `drop` (in lower case) do not reach the app, then those of `added` come.
+    """
     before = request.headers
     said = {
         "X-Forwarded-For": ", ".join(filter(None, (before.get("X-Forwarded-For"), request.remote))),
         "X-Forwarded-Proto": before.get("X-Forwarded-Proto", request.scheme),
         "X-Forwarded-Host": before.get("X-Forwarded-Host", request.host),
         "X-Forwarded-Prefix": target.prefix,
-        **added,
+        **(added or {}),
     }
     if "Host" not in before:  # HTTP/1.0 does without
         said["Host"] = f"{target.host}:{target.port}"
@@ -372,7 +379,7 @@ class Front:
             return web.Response(status=404, text=text, headers={OUTSIDE_HEADER: "1"})
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return await forward(request, self.target, upstream)
+        return await forward(request, self.target, upstream, request_fields(request, self.target))
 
 
 def _plain(request: web.BaseRequest) -> bool:

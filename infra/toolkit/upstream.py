@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
+from typing import Protocol
 
 import aiohttp
 from aiohttp import web
@@ -26,6 +27,70 @@ SAFE_TO_REPEAT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 Place = tuple[str, int]
 
 
+class Ear(Protocol):
+    """Somebody who reads an answer as the bytes that it is."""
+
+    def heard(self, so_far: bytes) -> None:
+        """Take note of all that the app has said until now."""
+        ...
+
+    def lost(self) -> None:
+        """Take note that the app has closed the connection."""
+        ...
+
+
+class Connection(ResponseHandler):
+    """A connection to an app. Its next answer is parsed by aiohttp, or goes to an `Ear` first."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._ear: Ear | None = None
+        self._heard = b""
+
+    def tell(self, ear: Ear, head: bytes) -> None:
+        """Send a request without a body; its answer goes to `ear`, until `hush` or `go_on`."""
+        self._ear, self._heard = ear, b""
+        if self.transport is not None:
+            self.transport.write(head)
+
+    def hush(self) -> None:
+        """Nobody hears what comes from now on: the answer is over."""
+        self._ear, self._heard = None, b""
+
+    def go_on(self) -> None:
+        """Let aiohttp parse the answer, with what was heard of it already."""
+        heard = self._heard
+        self.hush()
+        self.expect(skip_payload=False)
+        if heard:
+            super().data_received(heard)
+
+    def expect(self, *, skip_payload: bool) -> None:
+        """Make ready for the answer to a request; that to HEAD has no body (`skip_payload`)."""
+        self.set_response_params(
+            skip_payload=skip_payload,
+            read_until_eof=True,
+            auto_decompress=False,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what the app says."""
+        if self._ear is None:
+            super().data_received(data)
+        else:
+            self._heard += data
+            self._ear.heard(self._heard)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Hand on that the app has closed."""
+        ear, self._ear = self._ear, None
+        super().connection_lost(exc)
+        if ear is not None:
+            ear.lost()
+
+
 class Exchange:
     """An answer of which the head is there; a context manager that gives its connection back, or ends it.
 
@@ -36,7 +101,7 @@ class Exchange:
         self,
         upstream: Upstream,
         place: Place,
-        connection: ResponseHandler,
+        connection: Connection,
         message: RawResponseMessage,
         content: aiohttp.StreamReader,
         sending: asyncio.Task[None] | None,
@@ -71,7 +136,7 @@ class Upstream:
     """Kept connections to apps, and a client for their WebSockets; an asynchronous context manager."""
 
     def __init__(self) -> None:
-        self._kept: dict[Place, deque[tuple[float, ResponseHandler]]] = {}
+        self._kept: dict[Place, deque[tuple[float, Connection]]] = {}
         self._sockets: aiohttp.ClientSession | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -88,16 +153,24 @@ class Upstream:
         if self._sockets is not None:
             await self._sockets.close()
 
-    async def ask(self, host: str, port: int, head: bytes, body: AsyncIterator[bytes] | None = None) -> Exchange:
+    async def ask(
+        self,
+        host: str,
+        port: int,
+        head: bytes,
+        body: AsyncIterator[bytes] | None = None,
+        begun: Connection | None = None,
+    ) -> Exchange:
         """Send a request and wait for the head of its answer.
 
-        `head` is the whole head with its empty line, and says how `body` is framed: with a length, or in chunks.
-        Raises OSError when the app does not answer, or not with HTTP.
+        `head` is the whole head with its empty line, and says how `body` is framed: with a length, or in chunks. It is
+        on its way already where a kept connection has `begun` with it and goes on. Raises OSError when the app does not
+        answer, or not with HTTP.
         """
         place, method = (host, port), head.partition(b" ")[0]
-        connection, is_new = await self._connection(place)
+        connection, is_new = (begun, False) if begun is not None else await self._connection(place)
         try:
-            return await self._exchange(place, connection, head, body)
+            return await self._exchange(place, connection, head, body, written=begun is not None)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as died:
             # A kept connection may end in the moment in which it is used again.
             if is_new or body is not None or method not in SAFE_TO_REPEAT:
@@ -109,20 +182,21 @@ class Upstream:
             raise ConnectionError(str(died)) from died
 
     async def _exchange(
-        self, place: Place, connection: ResponseHandler, head: bytes, body: AsyncIterator[bytes] | None
+        self,
+        place: Place,
+        connection: Connection,
+        head: bytes,
+        body: AsyncIterator[bytes] | None,
+        *,
+        written: bool = False,
     ) -> Exchange:
         sending = None
         try:
-            connection.set_response_params(
-                skip_payload=head.startswith(b"HEAD "),
-                read_until_eof=True,
-                auto_decompress=False,
-                max_line_size=LONGEST_LINE,
-                max_field_size=LONGEST_LINE,
-            )
-            if connection.transport is None:
-                raise aiohttp.ServerDisconnectedError
-            connection.transport.write(head)
+            if not written:
+                connection.expect(skip_payload=head.startswith(b"HEAD "))
+                if connection.transport is None:
+                    raise aiohttp.ServerDisconnectedError
+                connection.transport.write(head)
             if body is not None:
                 chunked = b"\r\nTransfer-Encoding: chunked\r\n" in head
                 sending = asyncio.create_task(_send(connection, body, chunked=chunked))
@@ -150,19 +224,25 @@ class Upstream:
             )
         return self._sockets
 
-    async def _connection(self, place: Place, *, fresh: bool = False) -> tuple[ResponseHandler, bool]:
-        """Give a connection, and whether it is a new one. Raises OSError."""
-        kept = None if fresh else self._kept.get(place)
+    def at_once(self, place: Place) -> Connection | None:
+        """Give a kept connection that can be used; whoever takes it gives it back with `keep`, or ends it."""
+        kept = self._kept.get(place)
         while kept:
             until, connection = kept.pop()  # the one that was used last
             if until > self._loop.time() and connection.is_connected() and not connection.should_close:
-                return connection, False
+                return connection
             connection.close()
+        return None
+
+    async def _connection(self, place: Place, *, fresh: bool = False) -> tuple[Connection, bool]:
+        """Give a connection, and whether it is a new one. Raises OSError."""
+        if not fresh and (kept := self.at_once(place)) is not None:
+            return kept, False
         async with asyncio.timeout(CONNECT_SECONDS):
-            _, made = await self._loop.create_connection(lambda: ResponseHandler(self._loop), *place)
+            _, made = await self._loop.create_connection(lambda: Connection(self._loop), *place)
         return made, True
 
-    def keep(self, place: Place, connection: ResponseHandler) -> None:
+    def keep(self, place: Place, connection: Connection) -> None:
         """Take a connection back whose exchange is over."""
         if place not in self._kept:
             # Apps come and go on ports of their own: what is kept for those that are gone goes with them.
@@ -175,7 +255,7 @@ class Upstream:
             kept.popleft()[1].close()
 
 
-async def _final(connection: ResponseHandler) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+async def _final(connection: Connection) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
     """Give the answer's head and body; what an app says on the way to it (100, 103) is for its next hop."""
     while True:
         message, content = await connection.read()
@@ -185,7 +265,7 @@ async def _final(connection: ResponseHandler) -> tuple[RawResponseMessage, aioht
             return message, content
 
 
-async def _send(connection: ResponseHandler, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+async def _send(connection: Connection, body: AsyncIterator[bytes], *, chunked: bool) -> None:
     """Send a body as it comes; an app may answer, or go, before it is over."""
     try:
         async for piece in body:

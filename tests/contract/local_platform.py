@@ -20,8 +20,9 @@ from toolkit.emulator.identity import Identity
 from toolkit.emulator.listening import Listener
 from toolkit.emulator.mishaps import mishaps
 from toolkit.emulator.presence import Visits
+from toolkit.emulator.recording import Requests, recorded
 from toolkit.emulator.routes import Routes
-from toolkit.emulator.server import LARGEST_BODY, recorded, straight
+from toolkit.emulator.server import LARGEST_BODY, straight
 from toolkit.emulator.steering import Steering
 from toolkit.emulator.store import Body, Store
 from toolkit.front import Target
@@ -104,17 +105,20 @@ def local_platform(data: Path) -> Iterator[LocalPlatform]:
             routes = Routes(store, runner, who, lambda: platform.url, visits)
             plant = lambda: None  # noqa: E731
             steering = Steering(store, lambda: runner, routes, data, plant=plant, requests=platform.requests)
-            record = recorded(platform.requests.append, lambda text: failures.append(AssertionError(text)))
+            requests = Requests(platform.requests.append)
+            record = recorded(requests, lambda text: failures.append(AssertionError(text)))
             app = web.Application(client_max_size=LARGEST_BODY, middlewares=[record, mishaps(steering.faults)])
             routes.add_to(app)
-            edge = Edge(store, runner, who, routes, upstream, visits)
+            there = lambda: not steering.faults.there  # noqa: E731
+            edge = Edge(store, runner, who, routes, upstream, visits, requests, is_open=there)
             edge.add_to(app)
             console = ConsolePage(
                 store, runner, steering, platform.requests, edge.signed_in, lambda: f"{platform.url}/api/v2", visits
             )
             console.add_to(app)
             steering.add_to(app)
-            listener = Listener(app, shutdown_timeout=0.2, shortcut=straight(edge, record, steering.faults))
+            shortcut = straight(edge, record, steering.faults)
+            listener = Listener(app, shutdown_timeout=0.2, shortcut=shortcut, express=edge.express)
             await listener.setup()
             try:
                 platform.url = f"http://127.0.0.1:{await listener.listen('127.0.0.1', 0)}"

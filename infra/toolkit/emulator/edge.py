@@ -8,22 +8,24 @@ import itertools
 import re
 import secrets
 import time
+from collections.abc import Callable
 from urllib.parse import parse_qs, quote
 
 from aiohttp import web
 
+from toolkit.emulator.express import Begun, Express, short_way
 from toolkit.emulator.fields import Invalid, NotFound
 from toolkit.emulator.identity import Identity, same
 from toolkit.emulator.presence import Visits
+from toolkit.emulator.recording import SIGN_IN, Requests
 from toolkit.emulator.routes import Routes, bearer, body, error
 from toolkit.emulator.runner import Runner
 from toolkit.emulator.store import Body, Store
-from toolkit.front import Target, forward
+from toolkit.front import forward, request_fields
 from toolkit.upstream import Upstream
 
 PREFIX = "/custom_applications/"
 COOKIE = "local-datarobot-session"
-SIGN_IN = "/sign-in"
 LINK_SECONDS = 3600.0
 REFRESH_SECONDS = 2
 SHOWN_LINES = 20
@@ -67,7 +69,10 @@ class Edge:
         routes: Routes,
         upstream: Upstream,
         visits: Visits | None = None,
+        requests: Requests | None = None,
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Make the edge; its short way is there as long as it `is_open`."""
         self._store = store
         self._runner = runner
         self._identity = identity
@@ -76,6 +81,15 @@ class Edge:
         self._visits = visits or Visits()
         self._links: dict[str, float] = {}
         self._turns = itertools.count()
+        self.express = Express(
+            store,
+            runner,
+            upstream,
+            self._visits,
+            requests or Requests(lambda _entry: None),
+            turn=lambda: next(self._turns),
+            is_open=is_open,
+        )
 
     def add_to(self, app: web.Application) -> None:
         """Register the edge's routes."""
@@ -188,6 +202,7 @@ class Edge:
 
     async def visit(self, request: web.BaseRequest) -> web.StreamResponse:
         """Let the visitor in and pass the request on."""
+        writes = self._store.writes  # before anything is looked at
         if (refused := self._refuse(request)) is not None:
             return refused
         wants_page = "text/html" in request.headers.get("Accept", "")
@@ -199,10 +214,17 @@ class Edge:
         targets = self._runner.targets(application["id"])
         if not targets:
             return self._not_there(application, wants_page)
-        target = targets[0] if len(targets) == 1 else self._replica(request, application, targets)
+        way, page = short_way(request), wants_page and request.method == "GET"
+        begun = way.take_begun() if way else None
+        replica = self._replica(request, application) if len(targets) > 1 else 0
+        if begun is None:
+            begun = Begun(targets[(next(self._turns) if replica is None else replica) % len(targets)])
         added = self._visitor(request, application)
-        with self._visits.visit(application["id"], page=wants_page and request.method == "GET"):
-            return await forward(request, target, self._upstream, headers=added, drop=NOT_FOR_THE_APP)
+        fields = request_fields(request, begun.target, added=added, drop=NOT_FOR_THE_APP)
+        if way:
+            way.learn(request, fields, page=page, replica=replica, writes=writes)
+        with self._visits.visit(application["id"], page=page, entered=begun.entered):
+            return await forward(request, begun.target, self._upstream, fields, begun=begun.connection)
 
     def _visitor(self, request: web.BaseRequest, application: Body) -> dict[str, str]:
         """Give the headers that tell the app who comes, with their other cookies (contract 4)."""
@@ -214,12 +236,12 @@ class Edge:
             headers["Cookie"] = "; ".join(kept)
         return headers
 
-    def _replica(self, request: web.BaseRequest, application: Body, targets: tuple[Target, ...]) -> Target:
-        """With session affinity send a visitor to the same replica again, otherwise to the next one in turn."""
+    def _replica(self, request: web.BaseRequest, application: Body) -> int | None:
+        """With session affinity give the number of a visitor's replica, always the same; None for the next in turn."""
         if not self._store.application_resources(application)["sessionAffinity"]:
-            return targets[next(self._turns) % len(targets)]
+            return None
         who = request.headers.get("Authorization") or f"{request.remote} {request.headers.get('User-Agent', '')}"
-        return targets[int(hashlib.sha256(who.encode("utf-8", "replace")).hexdigest(), 16) % len(targets)]
+        return int(hashlib.sha256(who.encode("utf-8", "replace")).hexdigest(), 16)
 
     def _not_there(self, application: Body, wants_page: bool) -> web.Response:
         status = application["status"]

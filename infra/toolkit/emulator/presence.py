@@ -27,19 +27,28 @@ class Visits:
         self._pages: dict[str, deque[float]] = {}
 
     @contextmanager
-    def visit(self, application: str, *, page: bool = False) -> Iterator[None]:
-        """Count a visitor of an application for as long as the request takes; a `page` is what a person asks for."""
+    def visit(self, application: str, *, page: bool = False, entered: bool = False) -> Iterator[None]:
+        """Count a visitor of an application for as long as the request takes; one that `entered` is counted already."""
+        if not entered:
+            self.enter(application, page=page)
+        try:
+            yield
+        finally:
+            self.leave(application)
+
+    def enter(self, application: str, *, page: bool = False) -> None:
+        """Count a visitor who stays until `leave`; a `page` is what a person asks for."""
         with self._lock:
             self._here[application] += 1
             self._count[application] += 1
             if page:
                 self._pages.setdefault(application, deque(maxlen=MOST_PAGES)).append(time.time())
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._here[application] -= 1
-                self._last[application] = time.monotonic()
+
+    def leave(self, application: str) -> None:
+        """Note that a visitor has what they came for."""
+        with self._lock:
+            self._here[application] -= 1
+            self._last[application] = time.monotonic()
 
     def idle(self, application: str, since: float) -> float:
         """Give for how many seconds nobody has visited an application that is ready since `since` (monotonic)."""

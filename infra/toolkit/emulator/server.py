@@ -15,26 +15,26 @@ import os
 import signal
 import sqlite3
 import sys
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Middleware
 
 from toolkit.emulator import identity, lock, seed
 from toolkit.emulator.console_page import ConsolePage
-from toolkit.emulator.edge import SIGN_IN, Edge
+from toolkit.emulator.edge import Edge
 from toolkit.emulator.exposure import LOOPBACK, refuse_exposure
 from toolkit.emulator.faults import Faults
 from toolkit.emulator.fields import StoreError
 from toolkit.emulator.listening import Listener, Shortcut
-from toolkit.emulator.mishaps import FAULT_KEY, mishaps
+from toolkit.emulator.mishaps import mishaps
 from toolkit.emulator.presence import Reads, Visits
-from toolkit.emulator.routes import Routes, error
+from toolkit.emulator.recording import Requests, recorded
+from toolkit.emulator.routes import Routes
 from toolkit.emulator.routes_catalogue import API
 from toolkit.emulator.runner import EngineRunner
 from toolkit.emulator.steering import Steering
@@ -126,17 +126,27 @@ class Platform:
         routes = Routes(self._store, runner, self._identity, lambda: self.base, self._visits)
         steering = Steering(self._store, lambda: runner, routes, self._data, plant=self._plant, requests=self._requests)
         self._steering = steering
-        record = recorded(self._requests.append, log, self._reads)
+        requests = Requests(self._requests.append, self._reads)
+        record = recorded(requests, log)
         app = web.Application(client_max_size=LARGEST_BODY, middlewares=[record, mishaps(steering.faults)])
         routes.add_to(app)
-        edge = Edge(self._store, runner, self._identity, routes, upstream, self._visits)
+        edge = Edge(
+            self._store,
+            runner,
+            self._identity,
+            routes,
+            upstream,
+            self._visits,
+            requests,
+            is_open=lambda: not steering.faults.there,
+        )
         edge.add_to(app)
         console = ConsolePage(
             self._store, runner, steering, self._requests, edge.signed_in, lambda: self.base + API, self._visits
         )
         console.add_to(app)
         steering.add_to(app)  # last: it answers for everything below /__emulator__/ that nobody else has
-        return Listener(app, shortcut=straight(edge, record, steering.faults))
+        return Listener(app, shortcut=straight(edge, record, steering.faults), express=edge.express)
 
     def _plant(self) -> None:
         seed.plant(self._store, self._identity.org_id, today())
@@ -163,44 +173,6 @@ class Platform:
         draft = self._data / f".{STATE_FILE}.{os.getpid()}"
         draft.write_text(json.dumps(state))
         draft.replace(self._data / STATE_FILE)
-
-
-def recorded(keep: Callable[[Body], None], log: Callable[[str], None], reads: Reads | None = None) -> Middleware:
-    """Keep a record of every request, never of its body or its token; turn failures into the platform's errors."""
-
-    @web.middleware
-    async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
-        started, status = time.monotonic(), 500
-        try:
-            response = await handler(request)
-            status = response.status
-            return response
-        except web.HTTPException as problem:
-            status = problem.status
-            return error(problem.status, problem.reason)
-        except (ConnectionError, asyncio.CancelledError):
-            status = 499
-            raise
-        except Exception as problem:
-            log(f"{request.method} {request.path}: {type(problem).__name__}: {problem}")
-            return error(500, "The emulator failed; its log says why: invoke emulator.logs")
-        finally:
-            if reads is not None:
-                reads.note(request.method, request.path)
-            entry = {
-                "at": now(),
-                "method": request.method,
-                "agent": request.headers.get("User-Agent", "")[:200],
-                "path": request.path,
-                "query": "" if request.path == SIGN_IN else request.query_string,
-                "status": status,
-                "ms": round((time.monotonic() - started) * 1000, 1),
-            }
-            if (fault := request.get(FAULT_KEY)) is not None:
-                entry["fault"] = fault
-            keep(entry)
-
-    return record
 
 
 def straight(edge: Edge, record: Middleware, faults: Faults) -> Shortcut:

@@ -76,6 +76,7 @@ class Store:
         (data / DATABASE).touch(mode=0o600)
         self._lock = threading.RLock()
         self._glances: dict[tuple[str, str], Body] = {}
+        self.writes = 0  # how many there were; what was seen before the last one may be different now
         self._db = sqlite3.connect(data / DATABASE, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -113,6 +114,7 @@ class Store:
                 raise
             finally:
                 self._glances.clear()
+                self.writes += 1
 
     def get(self, kind: str, id: str) -> Body:  # noqa: A002
         """Give an object. Raises NotFound."""
