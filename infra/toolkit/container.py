@@ -112,6 +112,13 @@ class RunningApp:
         self.host = host
         self.port = port
 
+    @property
+    def inside(self) -> tuple[str, str]:
+        """The container's own address and that of its network's gateway; both empty where the engine tells none."""
+        networks: dict[str, dict[str, str]] = self._container.attrs["NetworkSettings"].get("Networks") or {}
+        first = next(iter(networks.values()), {})
+        return str(first.get("IPAddress") or ""), str(first.get("Gateway") or "")
+
     def logs(self, tail: int = 200) -> list[str]:
         """Give the last lines of standard output and error, in order; what is longer than a page is cut."""
         try:

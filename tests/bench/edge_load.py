@@ -1,17 +1,25 @@
 """Measure the edge against the app itself: requests per second, added time, and memory during large bodies.
 
-The app runs in its container on the real engine; both ways are asked by the same client, in turn.
+The app runs in its container on the real engine, and is asked through its published port and through the edge, in turn.
+Requests per second are those of the page of the app that ships with this repository. They are counted by wrk, which
+needs little of the processors that app, engine and edge share; it is the same on both ways.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import shutil
 import statistics
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = "FROM oven/bun:1-debian\nWORKDIR /opt/code\n"
 CONNECTIONS = 16
 LARGE = 200 * 2**20
 CHUNK = 2**20
@@ -83,27 +91,37 @@ async def _answer(reader: asyncio.StreamReader) -> int:
             return total
 
 
-async def _ask(way: Way, until: float, times: list[float]) -> None:
+async def _ask(way: Way, seconds: float) -> float:
+    """Give the median time of one request after the other (ms)."""
+    times: list[float] = []
     reader, writer = await asyncio.open_connection(way.host, way.port)
-    request = way.head()
+    request, until = way.head(), time.perf_counter() + seconds
     while time.perf_counter() < until:
         began = time.perf_counter()
         writer.write(request)
         await _answer(reader)
         times.append(time.perf_counter() - began)
     writer.close()
+    return statistics.median(times) * 1000
 
 
-async def _load(way: Way, seconds: float, connections: int) -> tuple[float, float]:
-    """Give requests per second and the median time of one (ms)."""
-    times: list[float] = []
-    began = time.perf_counter()
-    await asyncio.gather(*(_ask(way, began + seconds, times) for _ in range(connections)))
-    return len(times) / (time.perf_counter() - began), statistics.median(times) * 1000
+def one_by_one(way: Way, seconds: float) -> float:
+    return asyncio.run(_ask(way, seconds))
 
 
-def load(way: Way, seconds: float, connections: int = CONNECTIONS) -> tuple[float, float]:
-    return asyncio.run(_load(way, seconds, connections))
+def per_second(way: Way, seconds: int, connections: int = CONNECTIONS) -> float:
+    """Give the requests per second that wrk gets answered over so many connections."""
+    wrk = shutil.which("wrk")
+    assert wrk, "wrk is not installed: apt-get install wrk"
+    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {way.host}"]
+    command += ["-H", f"Authorization: Bearer {way.token}"] if way.token else []
+    url = f"http://{way.host}:{way.port}{way.path}"
+    said = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
+    found = re.search(r"Requests/sec: +([0-9.]+)", said)
+    assert found is not None, said
+    assert "Non-2xx" not in said, said
+    assert "Socket errors" not in said, said
+    return float(found[1])
 
 
 async def _large(way: Way) -> tuple[float, float]:
@@ -128,6 +146,12 @@ def large(way: Way) -> tuple[float, float]:
     return asyncio.run(_large(way))
 
 
+def used(pid: int) -> float:
+    """Give the seconds of a processor that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def resident(pid: int, what: str = "VmRSS") -> float:
     """Give the resident memory of a process in MB: now, or the most it had (VmHWM)."""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -141,6 +165,7 @@ class Figures:
     direct_per_second: float
     edge_per_second: float
     times_slower: float
+    edge_us: float  # of a processor, for each request
     direct_ms: float
     edge_ms: float
     added_ms: float
@@ -149,22 +174,23 @@ class Figures:
     download_seconds: float
 
 
-def measure(platform: Any, application: str, rounds: int = 3, seconds: float = 3.0) -> Figures:
+def measure(platform: Any, rounds: int = 3, seconds: int = 3) -> Figures:
     """Measure in turn, A B A B; give medians."""
-    (container,) = platform.containers(application)
-    container.reload()
-    port = int(container.attrs["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"])
-    direct = Way("127.0.0.1", port, "/")
-    there = int(platform.info.console.rsplit(":", 1)[1].rstrip("/"))
-    edge = Way("127.0.0.1", there, f"/custom_applications/{application}/", platform.info.token.reveal())
-    load(direct, 1), load(edge, 1)
-    many = [(load(direct, seconds)[0], load(edge, seconds)[0]) for _ in range(rounds)]
-    one = [(load(direct, seconds / 2, 1)[1], load(edge, seconds / 2, 1)[1]) for _ in range(rounds)]
-    up, down = large(edge)
+    direct, edge = ways(platform, shipped(platform))
+    per_second(direct, 1), per_second(edge, 1)
+    many, cost = [], []
+    for _ in range(rounds):
+        bare, before = per_second(direct, seconds), used(platform.info.pid)
+        ours = per_second(edge, seconds)
+        many.append((bare, ours))
+        cost.append((used(platform.info.pid) - before) / (ours * seconds) * 1e6)
+    one = [(one_by_one(direct, seconds / 2), one_by_one(edge, seconds / 2)) for _ in range(rounds)]
+    up, down = large(ways(platform, application(platform))[1])
     return Figures(
         direct_per_second=statistics.median(a for a, _ in many),
         edge_per_second=statistics.median(b for _, b in many),
         times_slower=statistics.median(a / b for a, b in many),
+        edge_us=statistics.median(cost),
         direct_ms=statistics.median(a for a, _ in one),
         edge_ms=statistics.median(b for _, b in one),
         added_ms=statistics.median(b - a for a, b in one),
@@ -174,11 +200,33 @@ def measure(platform: Any, application: str, rounds: int = 3, seconds: float = 3
     )
 
 
+def ways(platform: Any, application: str) -> tuple[Way, Way]:
+    """Give the way to an app through its published port, and that through the edge."""
+    (container,) = platform.containers(application)
+    container.reload()
+    port = int(container.attrs["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"])
+    there = int(platform.info.console.rsplit(":", 1)[1].rstrip("/"))
+    path = f"/custom_applications/{application}/"
+    return Way("127.0.0.1", port, "/"), Way("127.0.0.1", there, path, platform.info.token.reveal())
+
+
+def shipped(platform: Any) -> str:
+    """Deploy the app that ships with this repository; give its id."""
+    app = ROOT / "custom_application"
+    tracked = subprocess.run(["git", "ls-files"], cwd=app, check=True, capture_output=True, text=True).stdout.split()
+    files = {name: (app / name).read_text() for name in tracked if not name.startswith("tests/")}
+    return _deployed(platform, (ROOT / "custom_environment" / "Dockerfile").read_text(), files)
+
+
 def application(platform: Any) -> str:
-    """Deploy the app that is measured; give its id."""
-    environment = platform.environment()
+    """Deploy an app that takes and gives large bodies; give its id."""
+    return _deployed(platform, DOCKERFILE, {"index.ts": SERVER, "start-app.sh": "#!/bin/sh\nexec bun index.ts\n"})
+
+
+def _deployed(platform: Any, dockerfile: str, files: dict[str, str]) -> str:
+    environment = platform.environment(dockerfile)
     assert platform.built(*environment)["buildStatus"] == "success"
-    files = {"index.ts": SERVER, "start-app.sh": "#!/bin/sh\nexec bun index.ts\n"}
-    made = platform.application(platform.version(platform.source("measured"), environment[1], files))
-    assert platform.settled(made)["status"] == "running"
+    name = f"measured {len(platform.containers())}"
+    made = platform.application(platform.version(platform.source(name), environment[1], files))
+    assert platform.settled(made)["status"] == "running", platform.api.get(f"customApplications/{made}/logs/").text
     return str(made)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -73,6 +74,30 @@ def probe(host: str, port: int, path: str, timeout: float = 5) -> int:
         return 0
     finally:
         connection.close()
+
+
+def nearest(app: RunningApp, path: str) -> tuple[str, int]:
+    """Give where this machine reaches an app that is ready and answers to `path`: host and port.
+
+    A port that is published on the loopback address leads through a process of the engine, which needs more time than
+    many an app. So it is the container itself where its network ends on this machine, which not every engine's does.
+    """
+    from toolkit.container import PORT
+
+    address, gateway = app.inside
+    if is_ours(gateway) and 200 <= probe(address, PORT, path, timeout=1) < 400:
+        return address, PORT
+    return app.host, app.port
+
+
+def is_ours(address: str) -> bool:
+    """Whether an address is one of this machine's own, as that of a bridge's gateway is where the bridge is here."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
+            trial.bind((str(ipaddress.IPv4Address(address)), 0))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def remove(apps: Iterable[RunningApp]) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -318,8 +318,8 @@ class EngineRunner:
                 with self._lock:
                     self._starting[application_id] = apps
                 new.plan = self._plan(application, version, built, resources)
-                new.targets = self._run(application_id, version_id, new.plan, new.plan.replicas, apps)
-                self._wait(version_id, apps, new.targets, new.plan.health)
+                started = self._run(application_id, version_id, new.plan, new.plan.replicas, apps)
+                new.targets = self._wait(version_id, apps, started, new.plan.health)
             self._reads.hold(pace, application_id, began, lambda: self._unwanted(application_id, version_id))
             self._serve(application_id, new, build_log)
         except _Unwanted:
@@ -437,8 +437,14 @@ class EngineRunner:
                 apps.append(started[-1])
         return tuple(Target(app.host, app.port, application_id, plan.mode) for app in started)
 
-    def _wait(self, version_id: str, apps: list[RunningApp], targets: tuple[Target, ...], health: str | None) -> None:
-        """Probe every replica as Kubernetes does, until each has answered well. Raises _NotReady, _Unwanted."""
+    def _wait(
+        self, version_id: str, apps: list[RunningApp], targets: tuple[Target, ...], health: str | None
+    ) -> tuple[Target, ...]:
+        """Probe every replica as Kubernetes does, until each has answered well; give where visitors are sent.
+
+        Raises _NotReady, _Unwanted.
+        """
+        found = []
         deadline = time.monotonic() + PATIENCE
         for app, target in zip(apps, targets, strict=True):
             path = health or target.upstream_path("/")
@@ -446,6 +452,8 @@ class EngineRunner:
             while True:
                 status = containers.probe(app.host, app.port, path)
                 if 200 <= status < 400:
+                    host, port = containers.nearest(app, path)
+                    found.append(replace(target, host=host, port=port))
                     break
                 answer = f"{path} answers {status}" if status else answer
                 state = app.state()
@@ -456,6 +464,7 @@ class EngineRunner:
                     raise _NotReady(f"The application was not ready within {PATIENCE:.0f} s: {answer}.")
                 self._over.wait(PROBE_EVERY)
                 self._check_wanted(target.app_id, version_id)
+        return tuple(found)
 
     def _failed(
         self,
@@ -527,9 +536,9 @@ class EngineRunner:
             if self._served.get(application_id) is not served:
                 return
             served.crashes += 1
-            gone = {(app.host, app.port) for app in dead}
-            served.apps = [app for app in served.apps if app not in dead]
-            served.targets = tuple(one for one in served.targets if (one.host, one.port) not in gone)
+            left = [pair for pair in zip(served.apps, served.targets, strict=True) if pair[0] not in dead]
+            served.apps = [app for app, _ in left]
+            served.targets = tuple(target for _, target in left)
             if not served.apps:
                 del self._served[application_id]
         logs = containers.lines(dead)
@@ -562,8 +571,8 @@ class EngineRunner:
             return
         apps: list[RunningApp] = []
         try:
-            targets = self._run(application_id, served.version, plan, missing, apps)
-            self._wait(served.version, apps, targets, plan.health)
+            started = self._run(application_id, served.version, plan, missing, apps)
+            targets = self._wait(served.version, apps, started, plan.health)
         except _Unwanted:
             containers.remove(apps)
         except Exception as error:
