@@ -6,8 +6,6 @@ of its own and is removed at its end, newest first; nothing else is touched. No 
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.contract.account import real_account
 from tests.contract.local_platform import local_platform
 
 ID = re.compile(r"[0-9a-f]{24}")
@@ -25,15 +24,12 @@ Make = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    endpoint, token = (os.environ.get(f"DATAROBOT_CONTRACT_{name}", "") for name in ("ENDPOINT", "TOKEN"))
-    assert bool(endpoint) == bool(token), "set both DATAROBOT_CONTRACT_ENDPOINT and DATAROBOT_CONTRACT_TOKEN, or none"
-    with contextlib.ExitStack() as stack:
-        if endpoint:
-            headers = {"Authorization": f"Bearer {token}"}
-            client = httpx.Client(base_url=endpoint.rstrip("/") + "/", headers=headers, timeout=60)
-        else:
-            client = stack.enter_context(local_platform(tmp_path_factory.mktemp("platform"))).client()
-        yield stack.enter_context(client)
+    if (account := real_account()) is not None:
+        with account.api as client:
+            yield client
+        return
+    with local_platform(tmp_path_factory.mktemp("platform")) as platform, platform.client() as client:
+        yield client
 
 
 @pytest.fixture
