@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console as Rich
 from rich.padding import Padding
 from rich.table import Table
@@ -87,7 +88,7 @@ class Console:
             self._header = (name, (detail, "dim")) if detail else ((event["name"], "bold"),)
             return
         self._header = ()
-        self._print(name, MARKS[event["status"]], f" {detail} ", (f"({event['seconds']:.1f} s)", "dim"))
+        self._print(name, MARKS[event["status"]], f" {detail} ", (f"({event['seconds']:.1f} s)", "dim"), hang=25)
 
     def _resource(self, event: Mapping[str, Any]) -> None:
         """Show what happens to a resource of the platform, and why; Pulumi's own are of no interest.
@@ -166,9 +167,9 @@ class Console:
         """Show findings: name, status (ok, warning, error), what was found, and the next step where there is one."""
         colours = {"ok": "green", "warning": "yellow", "error": "bold red"}
         for name, status, detail, hint in rows:
-            self._print((f"{name:<11}", "bold"), (f"{status:<8}", colours[status]), detail)
+            self._print((f"{name:<11}", "bold"), (f"{status:<8}", colours[status]), detail, hang=19)
             if hint:
-                self._print(f"{'':<19}", ("next:", "cyan"), f" {hint}")
+                self._print(f"{'':<19}", ("next:", "cyan"), f" {hint}", hang=25)
 
     def report(self, report: SmokeReport) -> None:
         """Show a smoke report: what failed and what is doubtful in full, one line for each family that passed."""
@@ -209,12 +210,12 @@ class Console:
     def error(self, error: ToolkitError, *, details: bool = True) -> None:
         """Show an error: what happened, the evidence, and the next step."""
         rich = Rich(stderr=True, highlight=False, soft_wrap=True)
-        self._print(("error:", "bold red"), f" {error.message}", to=rich)
+        self._print(("error:", "bold red"), f" {error.message}", to=rich, hang=7)
         for detail in error.details if details else ():
             for line in filter(None, detail.splitlines()):
                 self._print(f"  {line}", to=rich)
         if error.hint:
-            self._print(("next:", "cyan"), f" {error.hint}", to=rich)
+            self._print(("next:", "cyan"), f" {error.hint}", to=rich, hang=6)
 
     def trace(self, error: BaseException) -> None:
         """Show where an error comes from, with its causes: for whoever looks for a mistake of the tool."""
@@ -252,9 +253,16 @@ class Console:
     def _json(self, data: Mapping[str, Any], indent: int | None = None) -> None:
         print(json.dumps({"version": JSON_VERSION, **data}, indent=indent, default=str), flush=True)  # noqa: T201
 
-    def _print(self, *parts: Part, to: Rich | None = None) -> None:
+    def _print(self, *parts: Part, to: Rich | None = None, hang: int | None = None) -> None:
+        """Print a line; on a terminal that is too narrow for it, go on below column `hang` (default: its indentation).
+
+        Lines break between words only: what is to be copied, like a URL, stays whole.
+        """
         rich = to or self._rich
-        rich.print(self._text(rich, *parts))
+        text = self._text(rich, *parts)
+        if rich.is_terminal and text.cell_len > rich.width and "\n" not in text.plain:
+            text = _folded(rich, text, len(text.plain) - len(text.plain.lstrip()) if hang is None else hang)
+        rich.print(text)
 
     @staticmethod
     def _text(rich: Rich, *parts: Part) -> Text:
@@ -265,6 +273,21 @@ class Console:
             shown = CONTROL.sub("", words).encode(rich.encoding, "backslashreplace").decode(rich.encoding)
             text.append(shown, style)
         return text
+
+
+def _folded(rich: Rich, text: Text, hang: int) -> Text:
+    """Fold a text at words to the width of the terminal, its further lines indented by `hang` columns."""
+    hang = hang if hang < rich.width // 2 else 0
+    head, rest = text.divide([hang])
+    breaks, begin = [], 0
+    for word in re.finditer(r"\S+", rest.plain):
+        if word.start() > begin and cell_len(rest.plain[begin : word.end()]) > rich.width - hang:
+            begin = word.start()
+            breaks.append(begin)
+    lines = rest.divide(breaks)
+    for line in lines:
+        line.rstrip()
+    return head.append_text(Text("\n" + " " * hang).join(lines))
 
 
 def _by_family(checks: Iterable[Check]) -> dict[str, list[Check]]:

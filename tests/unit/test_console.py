@@ -210,6 +210,24 @@ def test_a_table_on_a_terminal_fits_into_it(root: Path) -> None:
     assert shown.replace("\n", "").replace(" ", "").count("x") == 100
 
 
+def test_lines_on_a_terminal_are_folded_at_words_below_where_their_text_begins(root: Path) -> None:
+    code = """
+words = "seven whole words " * 9
+console.findings([("state", "ok", words, words)])
+console.event({"event": "phase", "name": "smoke", "status": "ok", "detail": words, "seconds": 1})
+console.event({"event": "line", "text": words})
+console.line("    GET  " + words)
+console.error(ToolkitError(words, hint=words, details=("at " + words,)))
+"""
+    shown = ANSI.sub("", on_terminal(root, code)).splitlines()
+    assert max(len(line) for line in shown) <= 80
+    starts = [
+        len(line) - len(line.lstrip()) for line in shown if not re.match(r" *(state|next|smoke|error|GET|at)", line)
+    ]
+    assert set(starts) == {2, 4, 6, 7, 19, 25}
+    assert " ".join(" ".join(shown).split()).count("seven whole words") == 9 * 8
+
+
 def test_a_terminal_gets_colours_unless_it_does_not_want_any(root: Path) -> None:
     code = (
         "console.event({'event': 'phase', 'name': 'x', 'status': 'ok', 'seconds': 1}); console.error(ToolkitError('e'))"
