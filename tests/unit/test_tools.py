@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,24 @@ def test_the_cli_is_built_from_the_committed_module(tmp_path: Path, places: Plac
     assert arguments.endswith("github.com/pulumi/pulumi/pkg/v3/cmd/pulumi")
     assert [path.name for path in places.cache.iterdir()] == ["pulumi-3.250.0"], "what only the build needed is gone"
     assert tools.ensure_pulumi(places, _environ(tmp_path)).origin == "built from its Go module earlier"
+
+
+def test_two_checkouts_build_it_once_and_the_second_waits(tmp_path: Path, places: Places) -> None:
+    _program(places.deploy_python, "exit 1\n")
+    script = (
+        'case "$1" in env) echo go1.26.1;; build) echo built >>"$OUT"; mkdir -p "$GOMODCACHE"; sleep 1; '
+        'test -d "$GOMODCACHE" || exit 1; shift; '
+        'while [ "$1" != -o ]; do shift; done; printf "#!/bin/sh\\necho v3.250.0\\n" > "$2"; chmod +x "$2";; esac\n'
+    )
+    _program(tmp_path / "bin" / "go", script)
+    environ = {**_environ(tmp_path), "OUT": str(tmp_path / "out")}
+    lines: list[str] = []
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(tools.ensure_pulumi, places, environ, on_line=lines.append) for _ in range(2)]
+    origins = sorted(one.result().origin for one in both)
+    assert origins == ["built from its Go module", "built from its Go module earlier"]
+    assert (tmp_path / "out").read_text() == "built\n"
+    assert lines.count("Another checkout is building Pulumi; waiting for it") == 1
 
 
 def test_a_build_that_failed_keeps_what_it_has_for_the_next_try(tmp_path: Path, places: Places) -> None:
