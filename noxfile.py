@@ -30,9 +30,10 @@ def _programs(session: nox.Session, packages: dict[str, str]) -> None:
     if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
         session.log(f"Installing with apt-get: {', '.join(names)}")
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-        session.run_install("apt-get", "update", "-qq", external=True, env=quiet)
+        patient = ("-qq", "-o", "DPkg::Lock::Timeout=300")  # seconds that another apt-get may take
+        session.run_install("apt-get", "update", *patient, external=True, env=quiet)
         session.run_install(
-            "apt-get", "install", "-y", "-qq", "--no-install-recommends", *names, external=True, env=quiet
+            "apt-get", "install", "-y", "--no-install-recommends", *patient, *names, external=True, env=quiet
         )
     else:
         session.error(f"{', '.join(missing)} not found. Install {', '.join(names)} and run this again.")
