@@ -88,7 +88,13 @@ class Console:
             self._header = (name, (detail, "dim")) if detail else ((event["name"], "bold"),)
             return
         self._header = ()
-        self._print(name, MARKS[event["status"]], f" {detail} ", (f"({event['seconds']:.1f} s)", "dim"), hang=25)
+        self._print(
+            name,
+            MARKS[event["status"]],
+            f" {detail} " if detail else " ",
+            (f"({event['seconds']:.1f} s)", "dim"),
+            hang=25,
+        )
 
     def _resource(self, event: Mapping[str, Any]) -> None:
         """Show what happens to a resource of the platform, and why; Pulumi's own are of no interest.
@@ -107,14 +113,14 @@ class Console:
         )
         begun, ended = self._begun.pop(_step(event), 0.0), event.get("at", 0.0)
         took = f" ({ended - begun:.1f} s)" if begun and ended - begun >= SHORT else ""
-        self._below(SIGNS.get(operation, " "), f" {_kind(kind)} ", (told + took, "dim"))
+        self._below(SIGNS.get(operation, " "), f" {_kind(kind)} ", (told + took, "dim"), hang=6)
 
-    def _below(self, *parts: Part) -> None:
+    def _below(self, *parts: Part, hang: int = 4) -> None:
         """Show a line that belongs to the phase that runs."""
         if self._header:
             self._print(*self._header)
             self._header = ()
-        self._print("    ", *parts)
+        self._print("    ", *parts, hang=hang)
 
     def line(self, text: str = "") -> None:
         """Print a line of text as it is."""
@@ -280,7 +286,7 @@ def _folded(rich: Rich, text: Text, hang: int) -> Text:
     hang = hang if hang < rich.width // 2 else 0
     head, rest = text.divide([hang])
     breaks, begin = [], 0
-    for word in re.finditer(r"\S+", rest.plain):
+    for word in re.finditer(r"\([\d.]+ s\)|\S+", rest.plain):  # a time stays in one piece
         if word.start() > begin and cell_len(rest.plain[begin : word.end()]) > rich.width - hang:
             begin = word.start()
             breaks.append(begin)

@@ -56,6 +56,7 @@ from toolkit.stack import Driver, StackResult, counted
 from toolkit.stackconfig import StackInputs, StackOutputs
 from toolkit.staging import Release
 
+KEEP = "To keep a release that does not serve: --no-rollback."
 NAME_TAKEN = re.compile(r"must be unique|already (?:in use|exists)", re.IGNORECASE)
 
 
@@ -193,7 +194,7 @@ def _rolled_back(
         )
     return type(error)(
         f"{error.message} Release {kept.id} serves again.",
-        hint=f"{error.hint} To keep a release that does not serve: --no-rollback.".strip(),
+        hint=" ".join(filter(None, (error.hint and f"{error.hint.rstrip('.')}.", KEEP))),
         details=error.details,
     )
 

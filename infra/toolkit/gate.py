@@ -98,8 +98,18 @@ def prove(
                 seconds=time.monotonic() - begun,
             )
             report.write(path)
-            say(f"{len(report.checks)} checks, {report.verdict}", ok=report.verdict != "fail")
+            say(outcome(report), ok=report.verdict != "fail")
     return report
+
+
+def outcome(report: SmokeReport) -> str:
+    """Say in a few words how a smoke test ended."""
+    failed = sum(check.status == "fail" and check.counts for check in report.checks)
+    return (
+        f"{failed} of {len(report.checks)} checks failed"
+        if failed
+        else f"{len(report.checks)} checks, {report.verdict}"
+    )
 
 
 def skip(settings: Settings, release: Release, bench: Bench) -> SmokeReport:

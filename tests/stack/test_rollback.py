@@ -50,6 +50,7 @@ def test_a_release_that_fails_its_proof_makes_room_for_the_one_before(checkout: 
     broken = checkout.invoke("deploy", "--stack", "local", "--yes")
     assert broken.code == 6, broken.stdout + broken.stderr
     assert f"Release {first['release'][:12]} serves again." in broken.stderr
+    assert "invoke logs. To keep a release that does not serve: --no-rollback." in broken.stderr
     assert "first" in _page(checkout)
     assert checkout.application_url() == first["outputs"]["app_url"]
     checkout.write("custom_application/server.ts", DIES_THERE + SERVER)

@@ -188,6 +188,15 @@ def test_the_hook_that_failed_says_its_first_error(tmp_path: Path) -> None:
     assert build.hook(context(tmp_path)).status == "pass"
 
 
+@pytest.mark.parametrize("said", ['ResolveMessage: Could not resolve: "./Ap.tsx"', "SyntaxError: Unexpected end"])
+def test_why_a_script_failed_comes_before_that_it_failed(tmp_path: Path, said: str) -> None:
+    script = 'error: script "build" exited with code 1'
+    error = HookFailed("build-app.sh failed with exit code 1.", details=("$ bun build.ts", said, script))
+    assert build.hook(context(tmp_path), error).title.endswith(f"exit code 1: {said}")
+    alone = HookFailed("build-app.sh failed with exit code 1.", details=("$ bun build.ts", script))
+    assert build.hook(context(tmp_path), alone).title.endswith(f"exit code 1: {script}")
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -107,6 +107,11 @@ def test_text_of_others_is_shown_as_it_is(text: str, capsys: pytest.CaptureFixtu
         assert text.count("\\") * (seen.out + seen.err).count(text) == (seen.out + seen.err).count("\\"), number
 
 
+def test_a_phase_without_words_has_no_gap(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().event({"event": "phase", "name": "verify", "status": "failed", "detail": "", "seconds": 7.5})
+    assert capsys.readouterr().out == "verify            failed (7.5 s)\n"
+
+
 def test_the_beginning_of_a_phase_is_shown_with_its_first_line(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console()
     console.event({"event": "phase", "name": "stage", "status": "start", "detail": "my [app]"})
@@ -216,6 +221,7 @@ words = "seven whole words " * 9
 console.findings([("state", "ok", words, words)])
 console.event({"event": "phase", "name": "smoke", "status": "ok", "detail": words, "seconds": 1})
 console.event({"event": "line", "text": words})
+console.event({"event": "done", "op": "update", "type": "datarobot:index:App", "detailed": {words: {}}})
 console.line("    GET  " + words)
 console.error(ToolkitError(words, hint=words, details=("at " + words,)))
 """
@@ -226,6 +232,12 @@ console.error(ToolkitError(words, hint=words, details=("at " + words,)))
     ]
     assert set(starts) == {2, 4, 6, 7, 19, 25}
     assert " ".join(" ".join(shown).split()).count("seven whole words") == 9 * 8
+
+
+@pytest.mark.parametrize("length", (46, 47, 48, 49, 52))
+def test_a_time_is_never_folded(root: Path, length: int) -> None:
+    event = {"event": "phase", "name": "verify", "status": "ok", "detail": "x" * length, "seconds": 0.3}
+    assert "(0.3 s)" in ANSI.sub("", on_terminal(root, f"console.event({event!r})"))
 
 
 def test_a_terminal_gets_colours_unless_it_does_not_want_any(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from toolkit import gate
 from toolkit.bench import Bench
 from toolkit.errors import ToolMissing
+from toolkit.report import SmokeReport, failed, passed, warned
 from toolkit.tools import Places
 
 
@@ -25,6 +27,14 @@ def test_a_browser_looks_when_there_is_one_unless_nobody_wants_it(tmp_path: Path
     assert gate.find_browser("on", there) == chromium
     assert gate.find_browser("off", there) is None
     assert gate.find_browser("auto", nowhere) is None
+
+
+def test_how_a_smoke_test_ended_is_told_in_numbers() -> None:
+    report = SmokeReport({}, 0.0, (passed("start.probe", "y"), warned("crawl.links", "x", hint="h")))
+    assert gate.outcome(report) == "2 checks, warn"
+    assert gate.outcome(replace(report, checks=(failed("build.hook", "z", hint="h"), *report.checks))) == (
+        "1 of 3 checks failed"
+    )
 
 
 def test_a_browser_that_has_to_be_there_and_is_not_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ from toolkit.checks.context import Built, Sources
 from toolkit.image import BuildFailed
 from toolkit.report import Check, failed, passed, warned
 
-_ERROR = re.compile(r"(?:\w*error\b|.*: (?:command )?not found$|.*Syntax error)", re.IGNORECASE)
+_ERROR = re.compile(
+    r"(?:\w*error\b|(?:Resolve|Build)Message: |.*: (?:command )?not found$|.*Syntax error)", re.IGNORECASE
+)
+_CONSEQUENCE = re.compile(r'error: script "[^"]*" exited with code \d+$')  # what Bun says below the reason
 _SWALLOWED = re.compile(r"(?:^|: )[^\s:]+: (?:command )?not found$|^error: |^error\[|Module not found", re.IGNORECASE)
 
 # The same in words that harmless commands use too: they count when something is missing in the end (checks.merge).
@@ -43,7 +46,7 @@ def hook(context: Sources, error: BuildFailed | None = None) -> Check:
 def _reason(lines: Sequence[str]) -> str:
     """The line that most likely says why: the first one that begins with an error, else the last that speaks of one."""
     shown = [line.strip() for line in lines if line.strip()]
-    first = [line for line in shown if _ERROR.match(line)]
+    first = sorted((line for line in shown if _ERROR.match(line)), key=lambda line: bool(_CONSEQUENCE.match(line)))
     any_error = [line for line in shown if "error" in line.lower() or "not found" in line.lower()]
     return (first or any_error[-1:] or [""])[0][:160]
 
