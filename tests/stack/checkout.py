@@ -56,8 +56,11 @@ class Checkout:
     events: list[dict[str, Any]] = field(default_factory=list)  # of the last deployment
 
     @classmethod
-    def copy(cls, source: Path, target: Path, *, with_app: bool = False) -> Checkout:
-        """Copy the toolkit; `with_app` brings its own app along, otherwise a tiny one is put in its place."""
+    def copy(cls, source: Path, target: Path, *, with_app: bool = False, bootstrap: bool = False) -> Checkout:
+        """Copy the toolkit; `with_app` brings its own app along, otherwise a tiny one is put in its place.
+
+        With `bootstrap` it is as Git leaves it: it has to make its environments by itself.
+        """
         target.mkdir(parents=True)
         skip = shutil.ignore_patterns("__pycache__", "node_modules", "dist")
         for name in COPIED:
@@ -66,7 +69,10 @@ class Checkout:
                 shutil.copytree(path, target / name, ignore=skip)
             elif path.exists():
                 shutil.copy2(path, target / name)
-        (target / ".nox").symlink_to(source / ".nox")
+        if bootstrap:
+            shutil.copy2(source / "bootstrap", target)
+        else:
+            (target / ".nox").symlink_to(source / ".nox")
         made = cls(target)
         if with_app:
             for name in ("custom_application", "custom_environment"):

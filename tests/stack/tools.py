@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from toolkit import tools
 from toolkit.tools import Places
@@ -22,8 +23,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
 
 @pytest.fixture(scope="session")
 def deploy_python(places: Places) -> Path:
-    """The interpreter of the deploy environment."""
-    return tools.ensure_deploy_python(places, os.environ, on_line=print)
+    """The interpreter of the deploy environment: made once, also when tests run in several processes."""
+    with FileLock(ROOT / ".nox" / "deploy.lock"):
+        return tools.ensure_deploy_python(places, os.environ, on_line=print)
 
 
 @pytest.fixture(scope="session")
