@@ -21,9 +21,11 @@ from typing import Literal
 
 import docker
 from docker.errors import APIError, ImageNotFound
+from filelock import FileLock
 
 from toolkit.engine import LABEL
 from toolkit.errors import ToolMissing
+from toolkit.tools import cache_folder
 
 BUN_VERSION = "1.4.4"
 DEBIAN_SUITE = "bookworm"
@@ -128,7 +130,12 @@ def ensure(
             f"The base image {name} cannot be pulled: {pull_error}",
             hint="Load it into the engine (docker load), or start the Dockerfile from oven/bun:1-debian.",
         )
-    _make_stand_in(engine, name, options, pull_error, on_line)
+    cache = cache_folder(options.environ, Path.home())
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / "stand-in.lock"):  # two commands on a new machine: the second finds what the first has made
+        if found := _local(engine, name):
+            return found
+        _make_stand_in(engine, name, options, pull_error, on_line)
     return BaseImage(name, _id(engine, name), "stand-in", _stand_in_detail())
 
 
