@@ -155,8 +155,8 @@ class Console:
             self._plain_table(title, [columns, *rows])
             return
         drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-        for number, column in enumerate(columns):
-            drawn.add_column(column, overflow="fold", no_wrap=False, ratio=None if number == 0 else 1)
+        for column in columns:
+            drawn.add_column(column, overflow="fold")
         for row in rows:
             drawn.add_row(*(self._text(self._rich, cell) for cell in row))
         self._rich.print(drawn)
@@ -267,7 +267,8 @@ class Console:
         rich = to or self._rich
         text = self._text(rich, *parts)
         if rich.is_terminal and text.cell_len > rich.width and "\n" not in text.plain:
-            text = _folded(rich, text, len(text.plain) - len(text.plain.lstrip()) if hang is None else hang)
+            indented = len(text.plain) - len(text.plain.lstrip(" -"))
+            text = _folded(rich, text, indented if hang is None else hang)
         rich.print(text)
 
     @staticmethod

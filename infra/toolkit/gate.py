@@ -105,11 +105,7 @@ def prove(
 def outcome(report: SmokeReport) -> str:
     """Say in a few words how a smoke test ended."""
     failed = sum(check.status == "fail" and check.counts for check in report.checks)
-    return (
-        f"{failed} of {len(report.checks)} checks failed"
-        if failed
-        else f"{len(report.checks)} checks, {report.verdict}"
-    )
+    return f"{failed} of {len(report.checks)} checks" if failed else f"{len(report.checks)} checks, {report.verdict}"
 
 
 def skip(settings: Settings, release: Release, bench: Bench) -> SmokeReport:

@@ -221,17 +221,16 @@ words = "seven whole words " * 9
 console.findings([("state", "ok", words, words)])
 console.event({"event": "phase", "name": "smoke", "status": "ok", "detail": words, "seconds": 1})
 console.event({"event": "line", "text": words})
-console.event({"event": "done", "op": "update", "type": "datarobot:index:App", "detailed": {words: {}}})
+console.line("  - " + words)
 console.line("    GET  " + words)
 console.error(ToolkitError(words, hint=words, details=("at " + words,)))
 """
     shown = ANSI.sub("", on_terminal(root, code)).splitlines()
     assert max(len(line) for line in shown) <= 80
-    starts = [
-        len(line) - len(line.lstrip()) for line in shown if not re.match(r" *(state|next|smoke|error|GET|at)", line)
-    ]
+    first = re.compile(r" *(state|next|smoke|error|GET|at|-)")
+    starts = [len(line) - len(line.lstrip()) for line in shown if not first.match(line)]
     assert set(starts) == {2, 4, 6, 7, 19, 25}
-    assert " ".join(" ".join(shown).split()).count("seven whole words") == 9 * 8
+    assert " ".join(" ".join(shown).split()).count("seven whole words") == 9 * 9
 
 
 @pytest.mark.parametrize("length", (46, 47, 48, 49, 52))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,25 @@ import requests
 from docker.errors import APIError
 from invoke.exceptions import Exit
 
+from tests.transcript import terminal
+from tests.transcript.terminal import Typed
 from toolkit.commands.frame import command
+
+
+def test_ctrl_c_on_a_terminal_begins_a_new_line(root: Path, tmp_path: Path) -> None:
+    program = (
+        "import pathlib, time; from toolkit.commands.frame import command\n"
+        "@command\ndef wait(_root): print('ready', flush=True); time.sleep(60)\n"
+        "wait(pathlib.Path())"
+    )
+    shown = terminal.run(
+        [sys.executable, "-c", program],
+        shown="wait",
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root / "infra"), "TERM": "xterm-256color"},
+        typed=[Typed("ready", b"\x03")],
+    )
+    assert shown.lines[:3] == ["ready", "^C", "error: Cancelled."]
 
 
 @pytest.mark.parametrize(

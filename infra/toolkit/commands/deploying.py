@@ -90,7 +90,9 @@ def _confirm(console: Console, settings: Settings, *, yes: bool, confirm: str) -
 
 def _show_deployed(console: Console, settings: Settings, done: deployment.Deployed) -> None:
     console.line()
-    console.line(f"{stacks.counted(done.changes)}; {number(done.verified, 'file')} proved; {done.seconds:.1f} s")
+    console.line(
+        f"{stacks.counted(done.changes, done=True)}; {number(done.verified, 'file')} proved; {done.seconds:.1f} s"
+    )
     if settings.stack == stackconfig.LOCAL:
         link = control().sign_in_link(settings.emulator_data, done.outputs.app_url)
         console.line(f"The app runs on the local platform. Sign in and see it: {link}")

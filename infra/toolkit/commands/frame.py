@@ -6,6 +6,7 @@ import errno
 import functools
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, cast
@@ -32,6 +33,8 @@ def command(function: Callable[Concatenate[Path, P], None]) -> Callable[Concaten
     def run(root: Path, *args: P.args, **options: P.kwargs) -> None:
         for wanted in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(wanted, _interrupt)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _typed)
         try:
             try:
                 function(root, *args, **options)
@@ -55,6 +58,13 @@ def command(function: Callable[Concatenate[Path, P], None]) -> Callable[Concaten
 
 def _interrupt(_number: int, _frame: Any) -> None:
     raise KeyboardInterrupt
+
+
+def _typed(number: int, frame: Any) -> None:
+    """End the line on which the terminal shows ^C."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\n")
+    _interrupt(number, frame)
 
 
 def make_bench(root: Path, console: Console) -> Bench:

@@ -148,13 +148,19 @@ def history(root: Path, stack: str, *, most: int, as_json: bool) -> None:
     if as_json:
         console.document({"updates": list(found.updates)})
         return
-    console.table(
-        "", ("when", "what", "result", "took", "changes", "release, commit, who"), map(_update_row, found.updates)
-    )
+    console.table("", ("when", "what", "result", "took", "changes", "release"), map(_update_row, found.updates))
 
 
 def _update_row(update: Mapping[str, Any]) -> tuple[str, ...]:
     when = datetime.fromtimestamp(update["started"], tz=UTC).astimezone()
     took = f"{update['seconds']:.0f} s" if update["seconds"] is not None else ""
-    changes = stacks.counted(update["changes"], done=True)
-    return f"{when:%Y-%m-%d %H:%M}", update["kind"], update["result"], took, changes, update["message"] or ""
+    changed = {kind: count for kind, count in update["changes"].items() if kind != "same"}
+    release = (update["message"] or "").removeprefix("release ")
+    return (
+        f"{when:%Y-%m-%d %H:%M}",
+        update["kind"],
+        update["result"],
+        took,
+        stacks.counted(changed, done=True),
+        release,
+    )
