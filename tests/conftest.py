@@ -37,6 +37,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(line)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what was counted to the process that started this one, where the tests run in several."""
+    if (given := getattr(session.config, "workeroutput", None)) is not None:
+        given["counted"] = session.config.stash.get(LINES, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what was counted in a process that has ended."""
+    node.config.stash.setdefault(LINES, []).extend(getattr(node, "workeroutput", {}).get("counted", []))
+
+
 def pytest_configure() -> None:
     """Take Ctrl-C again: started in the background by a shell, it would be ignored here and in every child."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
