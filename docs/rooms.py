@@ -44,6 +44,7 @@ DOES = {
     "upstream": "kept connections to an app",
     "references": "URLs in HTML, CSS, scripts",
     "fetch": "ask one URL",
+    "speaking": "what a port speaks",
     "backup": "copies of the state",
     "bench": "folders, environment, events",
     "explain": "causes and next steps",

@@ -49,6 +49,8 @@ BUILD_OWNER = "build"
 KEPT_LOG = 64 * 1024
 MOST_OUTSIDE = 20
 CACHE = re.compile(r"/(?:\.bun|\.cache|\.npm|@t@|__pycache__)(?:/|$)|^/tmp/|/bun-node-[^/]*|\.log$")
+# The last line of the build step, on an output that it kept for itself: build-app.sh did not `exit` before its end.
+TO_ITS_END = "@build-app.sh-came-to-its-end@"
 PROXY_KEYS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 OnLine = Callable[[str], None]
@@ -86,12 +88,14 @@ class EnvironmentImage:
 class BuildFacts:
     """How long build-app.sh took, the first files that it wrote outside the working directory, and its memory.
 
-    `memory` is the most that was seen in use (bytes); 0 when the build was over before anybody looked.
+    `memory` is the most that was seen in use (bytes); 0 when the build was over before anybody looked. `exited` says
+    that it ended itself with `exit`, so that nothing tells whether all of it has run.
     """
 
     seconds: float = 0.0
     outside: tuple[str, ...] = ()
     memory: int = 0
+    exited: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,15 @@ def build_app(
     tag = f"{LABEL}/app:{digest[:12]}"
     log: deque[str] = deque(maxlen=5000)
 
+    to_its_end = False
+
     def keep(line: str) -> None:
+        nonlocal to_its_end
+        if line.endswith(TO_ITS_END):
+            to_its_end = True
+            line = line.removesuffix(TO_ITS_END)
+            if not line:
+                return
         log.append(line)
         on_line(line)
 
@@ -182,7 +194,8 @@ def build_app(
         log.extend(_unpack_log(image.labels.get(LOG_LABEL, "")))
         facts = _unpack_facts(image.labels.get(FACTS_LABEL, ""))
     else:
-        command = build_command(any(file.path == HOOKS[0] for file in files), base.ca_bundle is not None, base.environ)
+        has_hook = any(file.path == HOOKS[0] for file in files)
+        command = build_command(has_hook, base.ca_bundle is not None, base.environ)
         with _build_container(engine, environment, command, bundle, base.ca_bundle) as container:
             container.put_archive(environment.workdir, _source_archive(files, masked))
             began = time.monotonic()
@@ -190,7 +203,8 @@ def build_app(
             with _Gauge(container) as gauge:
                 status = _follow(container, keep)
             seconds = round(time.monotonic() - began, 1)
-            facts = BuildFacts(seconds, _outside(container, environment.workdir), gauge.most)
+            outside = _outside(container, environment.workdir)
+            facts = BuildFacts(seconds, outside, gauge.most, exited=has_hook and not to_its_end)
             if status != 0:
                 raise _build_failure(status, log, bundle, container)
             container.commit(
@@ -256,7 +270,12 @@ def _pack_log(log: Iterable[str]) -> str:
 
 def _unpack_facts(label: str) -> BuildFacts:
     facts = json.loads(label) if label else {}
-    return BuildFacts(float(facts.get("seconds", 0)), tuple(facts.get("outside", ())), int(facts.get("memory", 0)))
+    return BuildFacts(
+        float(facts.get("seconds", 0)),
+        tuple(facts.get("outside", ())),
+        int(facts.get("memory", 0)),
+        exited=bool(facts.get("exited", False)),
+    )
 
 
 def _outside(container: Any, workdir: str) -> tuple[str, ...]:
@@ -296,7 +315,8 @@ def build_command(has_hook: bool, has_ca: bool, environ: Mapping[str, str]) -> l
     if has_ca:
         bundle = f"{BUILD_FOLDER}/ca.crt"
         setup += [f"export {key}={bundle}" for key in ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE")]
-    hook = [f". ./{HOOKS[0]}"] if has_hook else []
+    # Nothing follows what is sourced but a word that it came to its end; its exit code stays what it was.
+    hook = ["exec 9>&1", f". ./{HOOKS[0]}", 'set -- "$?"', f"echo {TO_ITS_END} >&9", 'exit "$1"'] if has_hook else []
     return ["/bin/sh", "-c", "\n".join([*setup, *hook]) or ":"]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from toolkit.checks.context import PORT, Waited
 from toolkit.container import ContainerState
 from toolkit.fetch import HttpFetch, Response
 from toolkit.processes import UNSEEN, Inside
+from toolkit.speaking import spoken
 
 PROBE_AGENT = "kube-probe/1.30"
 PROBE_HOST = "10.0.0.17:8080"  # a probe names the address of the pod, which nobody knows before
@@ -40,7 +42,7 @@ def wait(app: App, url: str, patience: float) -> Waited:
     """
     began = time.monotonic()
     looks: list[tuple[float, frozenset[tuple[str, int]]]] = []
-    inside = UNSEEN
+    inside, language = UNSEEN, ""
     state = ContainerState("running", True, 0, False, "")
     answered_at: float | None = None
     accepted_at: float | None = None
@@ -71,7 +73,7 @@ def wait(app: App, url: str, patience: float) -> Waited:
                 inside = app.look_inside()
                 next_look = time.monotonic() - began + LOOK_EVERY
                 looks.append((now, frozenset((one.address, one.port) for one in inside.listeners)))
-                if hopeless(looks):
+                if hopeless(looks) or (language := _language(url, inside)):
                     break
             if now > patience:
                 break
@@ -80,7 +82,14 @@ def wait(app: App, url: str, patience: float) -> Waited:
     if response is None and state.running:
         latest = app.look_inside()
         inside = inside if latest == UNSEEN else latest
-    return Waited(response, seconds, state, inside, accepted_at is not None)
+    return Waited(response, seconds, state, inside, accepted_at is not None, language)
+
+
+def _language(url: str, inside: Inside) -> str:
+    """What the app's own port speaks instead of HTTP, once somebody listens there for everybody."""
+    parts = urlsplit(url)
+    open_to_all = any(one.port == PORT and one.address in ("0.0.0.0", "::") for one in inside.listeners)
+    return spoken(parts.hostname or "", parts.port or PORT) if open_to_all else ""
 
 
 def hopeless(looks: list[tuple[float, frozenset[tuple[str, int]]]]) -> bool:

@@ -217,7 +217,35 @@ PLAIN = (
             "start-app.sh": START.replace("server.ts", "dist/server.js"),
             "server.ts": _server(_page("<p>x")),
         },
-        {"start.listens": 'Module not found "dist/server.js"'},
+        {
+            "build.output": "ended before its last line (build-app.sh:2  exit 0): the app exited with code 1: error: Module"
+        },
+    ),
+    _app(
+        "start_ends_early",
+        {
+            "start-app.sh": START.replace(
+                "exec", '[ -n "$DATABASE_URL" ] || { echo "no database, nothing to do"; exit 0; }\nexec'
+            ),
+            "server.ts": _server(_page("<p>x")),
+        },
+        {"start.listens": "it seems by start-app.sh:5 (exit 0): no database"},
+    ),
+    _app(
+        "build_returns_early",
+        {
+            "build-app.sh": "#!/bin/sh\ncommand -v npm >/dev/null || return 0\nbun build server.ts --target=bun --outdir dist\n",
+            "start-app.sh": START.replace("server.ts", "dist/server.js"),
+            "server.ts": _server(_page("<p>x")),
+        },
+        {"build.output": "(build-app.sh:2  return 0): the app exited with code 1"},
+    ),
+    _app(
+        "build_ends_early_with_all_made",
+        {
+            "build-app.sh": "#!/bin/sh\n[ -f server.ts ] && exit 0\nbun build old.ts --target=bun --outdir dist\n",
+            "server.ts": _server(_page("<p>x")),
+        },
     ),
     _app(
         "prints_what_it_runs",

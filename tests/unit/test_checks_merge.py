@@ -112,6 +112,19 @@ def test_a_build_that_went_on_is_the_cause_of_what_is_missing(output: Callable[.
     assert merged["start.probe"].status == "skip"
 
 
+def test_a_build_that_ended_early_is_the_cause_of_what_is_missing() -> None:
+    merged = by_id(
+        passed("build.output", "it ended", evidence=["build-app.sh:3  exit 0"]),
+        failed("start.probe", "The platform's probe GET / is answered with 404", hint="x"),
+    )
+    assert merged["build.output"].title == (
+        "build-app.sh ended before its last line (build-app.sh:3  exit 0): "
+        "the platform's probe GET / is answered with 404"
+    )
+    assert "did not run" in merged["build.output"].hint
+    assert merged["start.probe"].status == "skip"
+
+
 def test_a_build_that_went_on_is_not_the_cause_of_everything() -> None:
     merged = by_id(
         warned("build.output", "it went on", evidence=["error: x"]),

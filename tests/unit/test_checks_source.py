@@ -8,7 +8,7 @@ import pytest
 
 from tests.apps.contexts import context
 from toolkit.checks import build, names, source
-from toolkit.image import HookFailed
+from toolkit.image import BuildFacts, HookFailed
 
 
 def test_sound_hooks_pass(tmp_path: Path) -> None:
@@ -36,6 +36,20 @@ def test_a_build_that_printed_errors_is_doubtful(tmp_path: Path) -> None:
     check = build.output(context(tmp_path, build_log=log))
     assert (check.status, check.evidence) == ("warn", (log[1],))
     assert build.output(context(tmp_path, build_log=("0 errors", "404 pages not found: none"))).status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("hook", "exited", "evidence"),
+    [
+        ("#!/bin/sh\nexit 0\nbun x\n", True, ("build-app.sh:2  exit 0",)),
+        ("#!/bin/sh\n[ -d dist ] && exit 0\nbun x\n", False, ()),  # it went on
+        ("#!/bin/sh\n[ -d dist ] || exit 1\nbun x\nexit 0\n", True, ()),
+        ("#!/bin/sh\nreturn\nbun x\n", False, ("build-app.sh:2  return",)),
+    ],
+)
+def test_where_a_build_ended_early_is_known(tmp_path: Path, hook: str, exited: bool, evidence: tuple[str, ...]) -> None:
+    check = build.output(context(tmp_path, {"build-app.sh": hook}, build=BuildFacts(exited=exited)))
+    assert (check.status, check.evidence) == ("pass", evidence)
 
 
 # --- package.json and bun.lock ----------------------------------------------------------------------------------------

@@ -62,6 +62,13 @@ def test_not_answering_is_told_with_what_listens(
         assert "process 7: bun index.ts" in check.evidence[0]
 
 
+def test_an_app_that_speaks_no_http_is_told_with_what_it_speaks(tmp_path: Path) -> None:
+    waited = Waited(None, 4.0, RUNNING, Inside((), (BUN,)), spoken="HTTP/2 only")
+    check = start.listens(context(tmp_path, waited=waited, logs=("up",)))
+    assert check.title == "The app speaks HTTP/2 only on port 8080, and the platform asks in plain HTTP/1.1"
+    assert check.evidence == ("0.0.0.0:8080 (process 7: bun index.ts)", "up")
+
+
 def test_a_unix_socket_is_named_when_nothing_else_listens(tmp_path: Path) -> None:
     inside = Inside(unix_sockets=("/tmp/app.sock",))
     check = start.listens(context(tmp_path, waited=Waited(None, 2.0, RUNNING, inside), logs=()))
@@ -150,6 +157,21 @@ HOOK = "#!/bin/sh\nset -a\n. ./.env\nset +a\n"
         (HOOK + "bun index.ts > log 2>&1\n", 0, "The app exited with code 0", ""),
         (HOOK + "bun a.ts && bun index.ts\n", 0, "The app exited with code 0", ""),
         (HOOK + "set -e\nread answer\nexec bun index.ts\n", 1, "start-app.sh waits for input", "start-app.sh:6"),
+        (HOOK + "exit 0\nexec bun a.ts\n", 0, "start-app.sh ends at line 5 (exit 0), before", "start-app.sh:5  exit 0"),
+        (
+            HOOK + 'if [ -z "$URL" ]; then exit; fi\nexec bun a.ts\n',
+            0,
+            "The app exited with code 0, it seems by start-app.sh:5 (exit)",
+            "start-app.sh:5  exit",
+        ),
+        (
+            HOOK + 'f() {\n[ -n "$URL" ] || exit 4\n}\nf\nexec bun a.ts\n',
+            4,
+            "The app exited with code 4, it seems by start-app.sh:6 (exit 4)",
+            "start-app.sh:6  exit 4",
+        ),
+        (HOOK + "[ -d x ] || exit 3\nexec bun a.ts\n", 0, "The app exited with code 0", ""),
+        (HOOK + "exec bun a.ts\nexit 0\n", 0, "The app exited with code 0", ""),
     ],
 )
 def test_an_end_without_an_error_has_its_reason_in_the_hook(
@@ -159,6 +181,21 @@ def test_an_end_without_an_error_has_its_reason_in_the_hook(
     check = start.listens(context(tmp_path, {"start-app.sh": hook}, waited=waited, logs=()))
     assert check.title.startswith(title)
     assert place in ("", *check.evidence)
+
+
+def test_an_end_that_some_condition_decides_about_is_blamed_only_when_the_last_word_is_the_hooks_own(
+    tmp_path: Path,
+) -> None:
+    hook = {"start-app.sh": HOOK + 'if [ -z "$URL" ]; then echo "no address"; exit 0; fi\nexec bun a.ts\n'}
+    waited = Waited(None, 0.3, exited(0))
+    said = {
+        word: start.listens(context(tmp_path, hook, waited=waited, logs=(word,))).title
+        for word in ("no address", "the queue is empty")
+    }
+    assert said == {
+        "no address": "The app exited with code 0, it seems by start-app.sh:5 (exit 0): no address",
+        "the queue is empty": "The app exited with code 0: the queue is empty",
+    }
 
 
 def test_a_loop_around_a_server_that_fails_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
+import pytest
+
 from toolkit import image
 
 
@@ -13,7 +18,33 @@ def test_the_build_step_sees_placeholders_instead_of_secrets() -> None:
 
 
 def test_the_hook_is_sourced_by_sh_as_the_platform_does() -> None:
-    assert image.build_command(True, False, {}) == ["/bin/sh", "-c", ". ./build-app.sh"]
+    shell, option, script = image.build_command(True, False, {})
+    assert (shell, option) == ("/bin/sh", "-c")
+    assert script.splitlines()[1] == ". ./build-app.sh"
+
+
+@pytest.mark.parametrize(
+    ("hook", "code", "to_its_end"),
+    [
+        ("set -eu\necho a\n", 0, True),
+        ("false\n", 1, True),
+        ("return 0\necho a\n", 0, True),
+        ("exec >log 2>&1\necho a\n", 0, True),
+        ("cd /\nset -- a b\nIFS=0\n", 0, True),
+        ("exit 0\necho a\n", 0, False),
+        ("set -e\nfalse\necho a\n", 1, False),
+        ("exit 3\n", 3, False),
+    ],
+)
+def test_the_build_step_ends_as_its_hook_does_and_says_whether_all_of_it_ran(
+    tmp_path: Path, hook: str, code: int, to_its_end: bool
+) -> None:
+    (tmp_path / "build-app.sh").write_text(hook)
+    done = subprocess.run(
+        image.build_command(True, False, {}), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.endswith(f"{image.TO_ITS_END}\n")) == (code, to_its_end)
+    assert not any(image.TO_ITS_END in path.read_text() for path in tmp_path.iterdir())
 
 
 def test_without_a_hook_the_build_step_does_nothing() -> None:
@@ -27,7 +58,11 @@ def test_proxy_and_certificates_are_set_for_the_build_step_only_in_its_command()
         "export NODE_EXTRA_CA_CERTS=/run/bun-to-datarobot/ca.crt",
         "export SSL_CERT_FILE=/run/bun-to-datarobot/ca.crt",
         "export CURL_CA_BUNDLE=/run/bun-to-datarobot/ca.crt",
+        "exec 9>&1",
         ". ./build-app.sh",
+        'set -- "$?"',
+        f"echo {image.TO_ITS_END} >&9",
+        'exit "$1"',
     ]
 
 

@@ -98,6 +98,14 @@ def test_patience_ends_and_says_what_listens() -> None:
     assert app.state_calls <= 3, "the engine is asked now and then, not at every poll"
 
 
+def test_who_speaks_no_http_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "FIRST_LOOK", 0.1)
+    monkeypatch.setattr(waiting, "spoken", lambda _host, _port: "TLS (https)")
+    app = FakeApp(listeners=[Listener("0.0.0.0", 8080, 7, "bun", {})])
+    waited = waiting.wait(app, unused(), 60)  # type: ignore[arg-type]
+    assert (waited.response, waited.spoken, waited.seconds < 5) == (None, "TLS (https)", True)
+
+
 def look(seconds: float, *listening: tuple[str, int]) -> tuple[float, frozenset[tuple[str, int]]]:
     return seconds, frozenset(listening)
 

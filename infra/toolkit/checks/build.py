@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from toolkit.checks import names, source, start
+from toolkit.checks import names, shell, source, start
 from toolkit.checks.context import Built, Sources
 from toolkit.image import BuildFailed
 from toolkit.report import Check, failed, passed, warned
@@ -24,6 +24,8 @@ _DOUBTFUL = re.compile(
 )
 GO_NO_FURTHER = "Begin build-app.sh with `set -e`, so that an error ends the build."
 WENT_ON = "build-app.sh printed errors, but ended with success"
+GO_ON = "What follows that line did not run. Remove it, or end the build there only when nothing is left to do."
+ENDED_EARLY = "build-app.sh ended before its last line"
 
 
 def hook(context: Sources, error: BuildFailed | None = None) -> Check:
@@ -59,7 +61,7 @@ def output(context: Built) -> Check:
             "build.output",
             WENT_ON,
             suspicious[0],
-            evidence=suspicious[:5],
+            evidence=[*suspicious[:5], *_early_ends(context)],
             hint=GO_NO_FURTHER,
         )
     said = f"after {context.build.seconds:.1f} s"
@@ -68,4 +70,15 @@ def output(context: Built) -> Check:
     if context.build.outside:
         said += f"; it also writes outside the working directory: {', '.join(context.build.outside[:3])}"
     doubtful = [line.strip() for line in context.build_log if _DOUBTFUL.search(line.strip())]
-    return passed("build.output", "build-app.sh ended without errors", said, evidence=doubtful[:5])
+    return passed(
+        "build.output", "build-app.sh ended without errors", said, evidence=[*_early_ends(context), *doubtful[:5]]
+    )
+
+
+def _early_ends(context: Built) -> list[str]:
+    """Where build-app.sh may have ended with success before its last line: `build-app.sh:line  command`."""
+    return [
+        f"{source.BUILD}:{end.line}  {end.text}"
+        for end in shell.early_ends(context.text_of(source.BUILD))
+        if not end.code and (end.returns or context.build.exited)
+    ]

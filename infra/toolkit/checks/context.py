@@ -39,6 +39,7 @@ class Waited:
     state: ContainerState
     inside: Inside = UNSEEN
     accepted: bool = False  # somebody took the connection, though no answer came
+    spoken: str = ""  # what port 8080 speaks instead of HTTP/1.1, when that shows (toolkit.speaking)
 
 
 @dataclass(frozen=True)

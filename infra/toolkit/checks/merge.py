@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
-from toolkit.checks.build import GO_NO_FURTHER, WENT_ON
+from toolkit.checks.build import ENDED_EARLY, GO_NO_FURTHER, GO_ON, WENT_ON
 from toolkit.checks.catalog import QUESTIONS, with_question
+from toolkit.checks.source import BUILD
 from toolkit.report import Check, failed, skipped
 
 # Which answers of the static checks speak of the same thing as one of the browser's.
@@ -65,7 +66,7 @@ def merge(checks: Iterable[Check]) -> tuple[Check, ...]:
 
 
 def _blame_the_build(answers: dict[str, Check]) -> None:
-    """A build that printed errors and went on is the cause when something that it makes is not there."""
+    """A build that printed errors and went on, or ended early, is the cause when what it makes is not there."""
     swallowed = answers.get(SWALLOWED)
     if swallowed is None or not swallowed.evidence:
         return
@@ -73,8 +74,10 @@ def _blame_the_build(answers: dict[str, Check]) -> None:
         check = answers.get(check_id)
         if check is None or check.status != "fail" or not _LOST.search(check.title):
             continue
-        title = f"{WENT_ON} ({swallowed.evidence[0][:100]}): {check.title[:1].lower()}{check.title[1:]}"
-        blamed = failed(SWALLOWED, title, evidence=swallowed.evidence, hint=GO_NO_FURTHER)
+        said = swallowed.evidence[0]
+        what, hint = (ENDED_EARLY, GO_ON) if said.startswith(f"{BUILD}:") else (WENT_ON, GO_NO_FURTHER)
+        title = f"{what} ({said[:100]}): {check.title[:1].lower()}{check.title[1:]}"
+        blamed = failed(SWALLOWED, title, evidence=swallowed.evidence, hint=hint)
         blamed = replace(blamed, question=swallowed.question, seconds=swallowed.seconds)
         answers[SWALLOWED] = _with_evidence(blamed, check)
         answers[check_id] = _told(check, SWALLOWED)

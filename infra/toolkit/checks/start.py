@@ -6,8 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from toolkit.checks import names, source
+from toolkit.checks import names, shell, source
 from toolkit.checks.context import PORT, Context, Sources
+from toolkit.checks.shell import End
 from toolkit.container import ContainerState
 from toolkit.processes import Listener
 from toolkit.report import Check, failed, passed, skipped, warned
@@ -33,6 +34,7 @@ _AMPERSAND = re.compile(r"^\s*[^#\s].*[^&>|]&(?:\s|$)|^\s*(?:nohup|setsid)\s")
 _ANY = ("0.0.0.0", "::")
 NOT_SHIPPED = "Let build-app.sh make {}: what is built is built on the platform. Or give it another name."
 _LOG_LINES = 12
+_TELLING = 12  # characters of a line that tell where it comes from
 MUCH_LOG = 20 * 10**6  # bytes
 SLOW = 45.0  # seconds; known is only that the platform gives up after two to five minutes (platform-contract 3)
 
@@ -53,6 +55,14 @@ def listens(context: Context) -> Check:
     if not waited.state.running:
         return _exited(context)
     right = [listener for listener in waited.inside.listeners if listener.port == PORT and listener.address in _ANY]
+    if waited.spoken:
+        return failed(
+            "start.listens",
+            f"The app speaks {waited.spoken} on port {PORT}, and the platform asks in plain HTTP/1.1",
+            "The platform ends TLS itself, before the app.",
+            evidence=[*map(_shown, right), *context.logs[-_LOG_LINES:]],
+            hint=f"Serve plain HTTP/1.1 on port {PORT}: Bun.serve without `tls`, or node:http.",
+        )
     if right or (waited.accepted and not waited.inside.listeners):
         return failed(
             "start.listens",
@@ -135,9 +145,13 @@ def _exited(context: Context) -> Check:
     hint = "Correct what the last lines of its log say."
     if state.exit_code <= 1 and (place := _reading(context)) and not _ERROR.search("\n".join(context.logs)):
         return _waits_for_input(place, context)
+    ended = _own_end(context)
+    place = _background(context)
+    if ended is not None and ended.certain and not place:
+        return _ended_itself(ended, context)
     if state.exit_code == 0:
         hint = "start-app.sh must end with `exec` of the server, and the server must go on running."
-        if place := _background(context):
+        if place:
             return _ended_before_it("start.listens", place, context)
     if otherwise := names.named_otherwise(context.logs, context.paths):
         wanted, path = otherwise
@@ -148,12 +162,39 @@ def _exited(context: Context) -> Check:
     elif path := next((path for path in unshipped(context) if re.search(rf"[\"'/ ]{re.escape(path)}/", shown)), ""):
         shown += f"; {path} does not ship"
         hint = NOT_SHIPPED.format(path)
+    elif ended is not None and not place:
+        return _ended_itself(ended, context)
     return failed(
         "start.listens",
         f"The app exited {how(state)}" + (f": {shown}" if shown else ""),
         f"{seconds:.1f} s after its start; expected a process that goes on running and serves.",
         evidence=context.logs[-_LOG_LINES:],
         hint=hint,
+    )
+
+
+def _own_end(context: Context) -> End | None:
+    """The `exit` or `return` of start-app.sh that ends it with the code that it ended with, if there is one.
+
+    One that some condition decides about counts only when the last word of the log, if any, is the hook's own.
+    """
+    script, said = context.text_of(source.START), last(context.logs)
+    ends = [end for end in shell.early_ends(script) if end.code in (context.waited.state.exit_code, None)]
+    its_own = said[:_TELLING] in script
+    return next((end for end in ends if end.certain), next(iter(ends), None) if its_own else None)
+
+
+def _ended_itself(end: End, context: Context) -> Check:
+    place, said = f"{source.START}:{end.line}", last(context.logs)
+    title = f"start-app.sh ends at line {end.line} ({end.text}), before it starts the server"
+    if not end.certain:
+        title = f"The app exited {how(context.waited.state)}, it seems by {place} ({end.text})"
+    return failed(
+        "start.listens",
+        title + (f": {said}" if said else ""),
+        f"{context.waited.seconds:.1f} s after its start; what follows that line did not run.",
+        evidence=[f"{place}  {end.text}", *context.logs[-_LOG_LINES:]],
+        hint="Let start-app.sh come to the `exec` of the server: remove that line, or what leads there.",
     )
 
 
