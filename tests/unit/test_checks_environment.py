@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.apps.contexts import ENDPOINT, FULL, RESTRICTED, START, context, crawled, serving
 from toolkit.checks import environment
 from toolkit.fetch import Response
+from toolkit.processes import Listener
 from toolkit.report import Check
 from toolkit.settings import Secret
 
@@ -39,6 +41,36 @@ def test_every_value_is_told_apart(tmp_path: Path, value: str | None, status: st
     check = environment.token(context(tmp_path, inside=serving(held)))
     assert check.status == status
     assert words in check.title
+    assert no_part_of_a_token(check)
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "status", "words"),
+    [
+        (FULL, FULL, "pass", "holds the full token"),
+        (FULL, None, "pass", "holds the full token"),  # a database, say
+        (
+            FULL,
+            RESTRICTED,
+            "warn",
+            "Behind the serving process, bun api.ts (port 3001) runs with the",
+        ),
+        (
+            RESTRICTED,
+            FULL,
+            "warn",
+            "The serving process holds the restricted token, bun api.ts (port 3001) behind",
+        ),
+        (RESTRICTED, RESTRICTED, "fail", "The app runs with the platform's restricted token"),
+    ],
+)
+def test_a_server_behind_the_one_that_the_platform_asks_counts_too(
+    tmp_path: Path, before: str, behind: str | None, status: str, words: str
+) -> None:
+    inside = serving({KEY: before})
+    other = Listener("127.0.0.1", 3001, 9, "bun api.ts", {"PATH": "/bin", **({KEY: behind} if behind else {})})
+    check = environment.token(context(tmp_path, inside=replace(inside, listeners=(*inside.listeners, other))))
+    assert (check.status, check.title.startswith(words) or words in check.title) == (status, True)
     assert no_part_of_a_token(check)
 
 

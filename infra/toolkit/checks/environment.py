@@ -45,7 +45,23 @@ def token(context: Context) -> Check:
         return warned(check, "The environment of the serving process cannot be read", hint=LOAD_HINT)
     value = context.environment.get(KEY)
     if value is not None and _same(value, context.full_token):
+        if restricted := _behind(context, context.restricted_token):
+            return warned(
+                check,
+                f"Behind the serving process, {restricted} runs with the platform's restricted token",
+                "If it is that one which asks DataRobot, it may read neither use cases nor notebooks.",
+                evidence=[START],
+                hint="Load .env in start-app.sh before any of its servers starts:  set -a; . ./.env; set +a",
+            )
         return passed(check, "the serving process holds the full token")
+    if full := _behind(context, context.full_token):
+        return warned(
+            check,
+            f"The serving process holds {_what(value, context)}, {full} behind it the full one",
+            "A mere proxy needs no token. If the serving process itself asks DataRobot, it has to have it, too.",
+            evidence=[START],
+            hint="Load .env in start-app.sh before any of its servers starts:  set -a; . ./.env; set +a",
+        )
     if value is None:
         return failed(check, f"The serving process has no {KEY}", "Something unsets it before the server starts.",
                       evidence=_lines(context, KEY, "env -i", "unset"), hint=LOAD_HINT)  # fmt: skip
@@ -61,6 +77,21 @@ def token(context: Context) -> Check:
     return failed(check, f"{KEY} is neither the full token nor the restricted one in the serving process",
                   "Something sets it to another value after .env was loaded.",
                   evidence=_lines(context, KEY), hint=LOAD_HINT)  # fmt: skip
+
+
+def _behind(context: Context, token: Secret) -> str:
+    """The first server of the app, beside the serving process, that holds `token`; nothing when none does."""
+    server = context.inside.server
+    for one in context.inside.listeners:
+        if server is not None and one.pid not in (0, server.pid) and _same(one.environment.get(KEY, ""), token):
+            return f"{one.command[:60]} (port {one.port})"
+    return ""
+
+
+def _what(value: str | None, context: Context) -> str:
+    if not value:
+        return "no token"
+    return "the restricted token" if _same(value, context.restricted_token) else "another token"
 
 
 def _restricted(context: Context) -> Check:
