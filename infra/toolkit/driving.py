@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from toolkit import stack, stackconfig, statefiles, tools
+from toolkit import child, stackconfig, statefiles, tools
 from toolkit.bench import Bench
+from toolkit.child import Driver
 from toolkit.settings import Settings
-from toolkit.stack import Driver
 
 
 def driver(settings: Settings, bench: Bench) -> Driver:
@@ -29,7 +29,7 @@ def driver(settings: Settings, bench: Bench) -> Driver:
         infra=settings.root / "infra",
         work_dir=settings.toolkit_dir / "pulumi" / settings.stack,
         stack=settings.stack,
-        environ=stack.environment(
+        environ=child.environment(
             environ,
             (pulumi, plugin),
             endpoint=settings.endpoint or "",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import docker
 
@@ -20,7 +21,7 @@ from toolkit.browsing.finding import VARIABLES, find_chromium
 from toolkit.errors import ConfigurationError, SmokeFailed, ToolMissing
 from toolkit.image import AppImage, HookFailed
 from toolkit.report import Check, SmokeReport
-from toolkit.settings import BrowserChoice, Settings
+from toolkit.settings import BrowserChoice, Secret, Settings
 from toolkit.staging import Release
 
 SMOKE_VALID = 24 * 3600.0
@@ -60,9 +61,10 @@ def prove(
 ) -> SmokeReport:
     """Build the release and run the smoke test on it; a passed test of the very same release is used again.
 
-    Raises SmokeFailed when a check fails; the report is written in every case.
+    A check that failed is in the report, which is written in every case: `require_pass` makes an error of it. Raises
+    ToolMissing without an engine (or a browser that has to be there), ToolkitError when an image cannot be built.
     """
-    chosen = options or smoke_options(settings, bench)
+    chosen = options or _deployed_options(settings, bench)
     accept = accepted.read(settings.app)
     path = settings.toolkit_dir / "smoke" / f"{_proof_key(release, chosen)}.json"
     found = None if fresh else _valid_report(path, accept)
@@ -119,7 +121,7 @@ def skip(settings: Settings, release: Release, bench: Bench) -> SmokeReport:
             hint="Leave --skip-smoke out.",
         )
     with bench.phase("smoke") as say:
-        path = settings.toolkit_dir / "smoke" / f"{_proof_key(release, smoke_options(settings, bench))}.json"
+        path = settings.toolkit_dir / "smoke" / f"{_proof_key(release, _deployed_options(settings, bench))}.json"
         if found := _valid_report(path, accepted.read(settings.app)):
             say(f"passed before: {len(found.checks)} checks on this release")
             return found
@@ -155,17 +157,35 @@ def find_browser(choice: BrowserChoice, bench: Bench) -> Path | None:
     return found
 
 
-def smoke_options(settings: Settings, bench: Bench) -> smoke.SmokeOptions:
-    """Give the options of the smoke test as the stack configures the app: on the root path. Raises as find_browser."""
+def smoke_options(
+    settings: Settings,
+    *,
+    mode: Literal["strip", "keep"] = "strip",
+    token: Secret | None = None,
+    endpoint: str = "",
+    browser: Path | None = None,
+    only: frozenset[str] = frozenset(),
+) -> smoke.SmokeOptions:
+    """Give the options of the smoke test as the stack configures the app: on the root path, unless `mode` says else.
+
+    `token` and `endpoint` stand in for those of the settings where there are none, so that no account is needed.
+    """
+    full_token = settings.token or token
     return smoke.SmokeOptions(
-        mode="strip",
+        mode=mode,
         bundle=settings.bundle,
         health_path=settings.health_path,
-        full_token=settings.token,
-        endpoint=settings.runtime_endpoint or "",
-        browser=find_browser(settings.browser, bench),
-        env=runtime_env.parameters(settings, settings.token),
+        full_token=full_token,
+        endpoint=settings.runtime_endpoint or endpoint,
+        browser=browser,
+        env=runtime_env.parameters(settings, full_token),
+        only=only,
     )
+
+
+def _deployed_options(settings: Settings, bench: Bench) -> smoke.SmokeOptions:
+    """Give the options of the smoke test before a deployment. Raises as find_browser."""
+    return smoke_options(settings, browser=find_browser(settings.browser, bench))
 
 
 def _proof_key(release: Release, options: smoke.SmokeOptions) -> str:

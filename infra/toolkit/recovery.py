@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from toolkit import retained, stack, stackconfig
+from toolkit.child import Driver, Event
 from toolkit.errors import DeploymentFailed, ToolkitError
-from toolkit.stack import Action, Driver, Event, OnEvent, StackResult
+from toolkit.stack import Action, OnEvent, StackResult
 from toolkit.stackconfig import StackInputs
 
 if TYPE_CHECKING:

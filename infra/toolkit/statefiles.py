@@ -16,9 +16,10 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock, Timeout
 
 from toolkit import stack, stackconfig
+from toolkit.child import Event
 from toolkit.errors import StackLocked
 from toolkit.settings import Settings
-from toolkit.stack import Event, OnEvent
+from toolkit.stack import OnEvent
 
 
 def state_backend(settings: Settings, home: Path) -> dict[str, str]:

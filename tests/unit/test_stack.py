@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from toolkit import stack
+from toolkit import child, stack
+from toolkit.child import Driver, environment
 from toolkit.errors import (
     Cancelled,
     ConfigurationError,
@@ -24,7 +25,7 @@ from toolkit.errors import (
     ToolkitError,
     ToolMissing,
 )
-from toolkit.stack import Driver, StackMissing, StackResult, environment, run
+from toolkit.stack import StackMissing, StackResult, run
 from toolkit.stackconfig import StackInputs
 from toolkit.tools import Plugin, Tool
 
@@ -463,8 +464,8 @@ def test_a_child_that_writes_while_it_finishes_is_not_stuck(driver: Any, monkeyp
 
 
 def test_a_child_that_will_not_listen_is_killed(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "CANCEL_GRACE", 0.2)
-    monkeypatch.setattr(stack, "KILL_GRACE", 0.2)
+    monkeypatch.setattr(child, "CANCEL_GRACE", 0.2)
+    monkeypatch.setattr(child, "KILL_GRACE", 0.2)
     body = """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
@@ -486,8 +487,8 @@ def test_a_second_ctrl_c_while_waiting_still_leaves_no_child(driver: Any, monkey
             raise KeyboardInterrupt
         real(seconds)
 
-    monkeypatch.setattr(stack.time, "sleep", sleep)
-    monkeypatch.setattr(stack, "KILL_GRACE", 0.2)
+    monkeypatch.setattr(child.time, "sleep", sleep)
+    monkeypatch.setattr(child, "KILL_GRACE", 0.2)
     body = """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         say(event='pids', pids=[os.getpid()])
@@ -589,8 +590,8 @@ def test_without_answers_it_goes_on(driver: Any) -> None:
 def test_the_lock_of_a_pulumi_that_had_to_be_killed_is_removed(
     driver: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack, "CANCEL_GRACE", 0.2)
-    monkeypatch.setattr(stack, "KILL_GRACE", 0.2)
+    monkeypatch.setattr(child, "CANCEL_GRACE", 0.2)
+    monkeypatch.setattr(child, "KILL_GRACE", 0.2)
     made = driver("signal.signal(signal.SIGINT, signal.SIG_IGN); say(event='up'); time.sleep(60)")
     made.work_dir.mkdir(parents=True)
     made.pulumi.path.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n')
@@ -604,4 +605,4 @@ def test_the_lock_of_a_pulumi_that_had_to_be_killed_is_removed(
 
 
 def test_cancelling_takes_seven_seconds_at_most() -> None:
-    assert stack.CANCEL_GRACE + 2 * stack.KILL_GRACE + stack.UNLOCK_GRACE < 7
+    assert child.CANCEL_GRACE + 2 * child.KILL_GRACE + child.UNLOCK_GRACE < 7

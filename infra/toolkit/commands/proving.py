@@ -16,7 +16,7 @@ from typing import Any
 from invoke.exceptions import Exit
 
 from toolkit import engine as engines
-from toolkit import gate, runtime_env, staging
+from toolkit import gate, staging
 from toolkit import smoke as smoking
 from toolkit.checks import catalog
 from toolkit.commands.frame import command, load_settings, make_bench, quiet
@@ -173,16 +173,7 @@ def run(root: Path, stack: str, *, app: str, environment: str, bundle: str) -> N
     bench = make_bench(root, console)
     changed = {"APP_DIR": app, "ENVIRONMENT_DIR": environment, "APP_BUNDLE": bundle}
     settings = load_settings(root, stack, needs_platform=False, overrides=changed)
-    token = settings.token or PLACEHOLDER_TOKEN
-    options = smoking.SmokeOptions(
-        bundle=settings.bundle,
-        health_path=settings.health_path,
-        full_token=token,
-        env=runtime_env.parameters(settings, token),
-        endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
-        only=frozenset({"start"}),
-        keep=functools.partial(_hold, console),
-    )
+    options = replace(_options(settings, "strip", frozenset({"start"})), keep=functools.partial(_hold, console))
     with staging.workroom(settings) as room:
         release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
         gate.require_pass(gate.prove(settings, release, bench, options=options, reuse=False))
@@ -202,14 +193,11 @@ def _families(only: str) -> frozenset[str]:
 
 def _options(settings: Settings, mode: str, families: frozenset[str]) -> smoking.SmokeOptions:
     """What a smoke test is told that needs no account: a token and an endpoint stand in where there are none."""
-    token = settings.token or PLACEHOLDER_TOKEN
-    return smoking.SmokeOptions(
+    return gate.smoke_options(
+        settings,
         mode="keep" if mode == "keep" else "strip",
-        bundle=settings.bundle,
-        health_path=settings.health_path,
-        full_token=token,
-        env=runtime_env.parameters(settings, token),
-        endpoint=settings.runtime_endpoint or PLACEHOLDER_ENDPOINT,
+        token=PLACEHOLDER_TOKEN,
+        endpoint=PLACEHOLDER_ENDPOINT,
         only=families,
     )
 
