@@ -11,6 +11,7 @@ DOES = {
     "commands": "what each command does",
     "console": "the only room that draws",
     "deploy": "stage, build, smoke, preview, up, verify",
+    "beside": "made ready while the app is smoked",
     "converge": "preview, ask, carry out, tidy up",
     "proof": "the URL serves this release",
     "shelf": "releases to go back to",

@@ -58,7 +58,10 @@ def main(stdin: TextIO, stdout: TextIO) -> int:
 
     # Ctrl-C reaches the CLI too, which then ends its step and unlocks; this process has to stay to serve the program.
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
-    request = json.loads(stdin.readline())
+    line = stdin.readline()
+    if not line:  # it was started beforehand, and is not wanted any more
+        return 0
+    request = json.loads(line)
     try:
         result = ACTIONS[request["action"]](request, emit, _listen(stdin))
     except errors.ConcurrentUpdateError as error:

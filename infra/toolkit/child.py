@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,35 +68,98 @@ class Talk:
     last_words: str
 
 
+class Warm:
+    """A child that is started before anybody talks to it: it imports Pulumi while other things are done.
+
+    It may also be asked ahead (`ask`); whoever talks to it afterwards hears everything from the beginning. One that
+    nobody talks to has to be ended (`end`). Raises ToolMissing when it does not start.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self.process = _child(driver)
+        self.last_words = _collect(self.process)
+        self.request: Mapping[str, Any] | None = None
+        self.answered = False
+        self.heard: list[Event] = []
+        names = (name for name in SHOWN_NOWHERE if len(driver.environ.get(name, "")) >= SHORTEST_SECRET)
+        self.secrets = [driver.environ[name] for name in names]
+
+    def ask(self, request: Mapping[str, Any], settled: Callable[[Event], bool]) -> None:
+        """Send the request, and read until the child waits; it may go on at once when that is `settled`."""
+        self.request = request
+        _send(self.process, json.dumps(request))
+        for event in self.events():
+            self.heard.append(event)
+            if event["event"] == "state":
+                if settled(event):
+                    self.answered = True
+                    _send(self.process, "go")
+                return
+
+    def events(self) -> Iterator[Event]:
+        """Read what the child says, line by line, until it ends."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            yield _parse(_without(self.secrets, line))
+
+    def end(self) -> None:
+        """End the child whom nobody wants any more: the end of its input tells it, and Pulumi, to stop."""
+        with suppress(OSError, ValueError):
+            self.process.stdin.close()  # type: ignore[union-attr]
+        threading.Thread(target=_drain, args=(self.process.stdout,), daemon=True).start()
+        if self.request is None:  # it may not read its input yet
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGINT)
+        if not _ended(self.process, CANCEL_GRACE):
+            _end(self.process)
+        self.close()
+
+    def close(self) -> None:
+        """Wait for the end of the child, and close what led to it."""
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            with suppress(OSError, ValueError):
+                stream.close()  # type: ignore[union-attr]
+
+
 def talk(
-    driver: Driver, request: Mapping[str, Any], hear: Callable[[Event], Callable[[Event], str] | None], *, unlock: bool
+    driver: Driver,
+    request: Mapping[str, Any],
+    hear: Callable[[Event], Callable[[Event], str] | None],
+    *,
+    unlock: bool,
+    warm: Warm | None = None,
 ) -> Talk:
     """Let the child do what `request` says. `hear` gets each event, and gives what answers it where that is wanted.
 
-    The child is never left behind. With `unlock` the lock of one that had to be killed is removed. Raises Interrupted
-    after Ctrl-C, ToolMissing when the child does not start, and what `hear` raises.
+    The child is `warm`, if that was asked for the same or for nothing. It is never left behind. With `unlock` the lock
+    of one that had to be killed is removed. Raises Interrupted after Ctrl-C, ToolMissing when the child does not start,
+    and what `hear` raises.
     """
-    secrets = [value for name in SHOWN_NOWHERE if len(value := driver.environ.get(name, "")) >= SHORTEST_SECRET]
+    if warm is not None and warm.request not in (None, request):
+        warm.end()
+        warm = None
+    child = warm or Warm(driver)
     events: list[Event] = []
-    with _child(driver) as child:
-        assert child.stdout is not None
-        stderr = _collect(child)
-        try:
-            _send(child, json.dumps(request))
-            for line in child.stdout:
-                event = _parse(_without(secrets, line))
-                events.append(event)
-                if reply := hear(event):
-                    _answer(child, event, reply)
-        except BaseException as error:
-            in_order = _end(child)
-            if not in_order and unlock:
-                _unlock(driver)
-            if isinstance(error, KeyboardInterrupt):
-                raise Interrupted(in_order) from None
-            raise
-        child.wait()
-    return Talk(tuple(events), _without(secrets, stderr()) or _ending(child.returncode))
+    try:
+        if child.request is None:
+            _send(child.process, json.dumps(request))
+        for event in itertools.chain(child.heard, child.events()):
+            events.append(event)
+            if (reply := hear(event)) and not (event["event"] == "state" and child.answered):
+                _answer(child.process, event, reply)
+    except BaseException as error:
+        in_order = _end(child.process)
+        child.close()
+        if not in_order and unlock:
+            _unlock(driver)
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(in_order) from None
+        raise
+    child.process.wait()
+    last_words = _without(child.secrets, child.last_words()) or _ending(child.process.returncode)
+    child.close()
+    return Talk(tuple(events), last_words)
 
 
 def environment(

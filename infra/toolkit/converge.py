@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from toolkit import evidence, preflight, proof, recovery, shelf, staging, statefiles, watching
 from toolkit import plan as planning
 from toolkit.bench import Bench, Event
-from toolkit.child import Driver
+from toolkit.child import Driver, Warm
 from toolkit.errors import Cancelled, DeploymentFailed, ToolkitError
 from toolkit.plan import Shipment
 from toolkit.settings import Settings
@@ -32,21 +32,25 @@ def converge(
     bench: Bench,
     confirm: Callable[[Mapping[str, int]], bool],
     *,
-    note: str = "",
+    told: str = "",
+    warm: Warm | None = None,
 ) -> tuple[StackOutputs, Mapping[str, int]]:
-    """Carry out the release; what somebody else has changed on the platform meanwhile is read anew and put right."""
+    """Carry out the release; what somebody else has changed on the platform meanwhile is read anew and put right.
+
+    `told` is what the history says of it, and `warm` a child that may have been asked already (`beside`).
+    """
     wanted = staging.inputs(settings, release)
-    message = _message(settings, release, note)
+    told = told or message(settings, release)
     bench = _planning(bench, staging.shipment(settings, release))
-    outputs, changes = _up(settings, drive, wanted, bench, confirm, message)
+    outputs, changes = _up(settings, drive, wanted, bench, confirm, told, warm=warm)
     if proof.runs_another_version(settings, outputs):
         bench.line("The platform runs another version than the state says: the state is read anew.")
-        outputs, changes = _up(settings, drive, wanted, bench, confirm, message, refresh=True)
+        outputs, changes = _up(settings, drive, wanted, bench, confirm, told, refresh=True)
     return outputs, changes
 
 
-def _message(settings: Settings, release: Release, note: str = "") -> str:
-    """What the history says of a deployment: release, commit, and who."""
+def message(settings: Settings, release: Release, note: str = "") -> str:
+    """Give what the history says of a deployment: release, commit, and who."""
     commit = shelf.commit(settings.root)
     parts = [f"release {release.digest[:12]}", f"commit {commit}" if commit else "", note, f"by {_person()}"]
     return ", ".join(filter(None, parts))
@@ -82,10 +86,11 @@ def _up(
     message: str,
     *,
     refresh: bool = False,
+    warm: Warm | None = None,
 ) -> tuple[StackOutputs, Mapping[str, int]]:
     """Preview, ask, and carry out; a failed attempt's leftovers are removed, and when they were in the way, again."""
     try:
-        result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh)
+        result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh, warm=warm)
     except DeploymentFailed as error:
         explained = _explained(settings, wanted, error, bench)
         removed = _tidy(settings, drive, bench)
@@ -110,6 +115,7 @@ def _try(
     message: str,
     *,
     refresh: bool,
+    warm: Warm | None = None,
 ) -> StackResult:
     """Let Pulumi preview and carry out: one phase each, the second one only when there is something to do."""
     with ExitStack() as phases:
@@ -134,6 +140,7 @@ def _try(
                 refresh=refresh,
                 message=message,
                 decide=decide,
+                warm=warm,
             )
         staging.remember(settings, result.mark)
         say("nothing was changed" if result.stopped else counted(result.changes, done=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal
@@ -81,14 +82,18 @@ class Client:
         Raises ConfigurationError for a wrong endpoint, PermissionDenied (401, and 403 with the permission that lacks),
         TimedOut when nothing answers.
         """
-        version = self._get("version/", probes=True)
-        if "versionString" not in version:
-            raise self._no_api("answers, but not like DataRobot's API")
-        for path, permission in (
+        asked = (
+            ("version/", ""),
             ("useCases/?limit=1", READ_USE_CASES),
             (self._gateway("nbx/notebooks/?limit=1"), READ_NOTEBOOKS),
-        ):
-            self._get(path, permission=permission, probes=True)
+        )
+        with ThreadPoolExecutor(len(asked), "access") as pool:  # a slow platform is waited for once
+            answers = [pool.submit(self._get, path, permission=lacks, probes=True) for path, lacks in asked]
+        version = answers[0].result()
+        if "versionString" not in version:
+            raise self._no_api("answers, but not like DataRobot's API")
+        for answer in answers[1:]:
+            answer.result()
         return str(version["versionString"])
 
     def feature(self, name: str) -> bool | None:

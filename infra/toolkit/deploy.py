@@ -8,17 +8,16 @@ the token in Settings like any other (`with_local_platform` puts them there).
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from toolkit import converge, gate, preflight, proof, recovery, releases, shelf, stack, staging, statefiles
+from toolkit import converge, doctor, gate, preflight, proof, recovery, releases, shelf, stack, staging, statefiles
 from toolkit import plan as planning
-from toolkit.bench import Bench, Event
+from toolkit.bench import Bench
+from toolkit.beside import beside
 from toolkit.child import Driver
 from toolkit.driving import driver
 from toolkit.errors import (
@@ -62,30 +61,30 @@ def deploy(
 
     With `skip_smoke` the release need not be proved: the history says so, and no rollback leads to it. When the proof
     fails, or the new release does not start, and `roll_back` holds, the one that was proved before serves again.
-    Raises SmokeFailed, Cancelled (nothing was changed), DeploymentFailed with the platform's own reason,
-    VerificationFailed, or what the steps raise.
+    Raises the first error of `doctor`, SmokeFailed, Cancelled (nothing was changed), DeploymentFailed with the
+    platform's own reason, VerificationFailed, or what the steps raise.
     """
     started = time.monotonic()
     with statefiles.locked(settings):
         settings = preflight.with_local_platform(settings, bench)
-        platform_version = preflight.check_access(settings, bench)
-        release = staging.stage(settings, bench)
-        with _beside(bench, lambda: driver(settings, _told_as(bench, "pulumi"))) as prepared:
+        with beside(settings, bench) as work:
+            platform_version = _checked(settings, bench, builds=not skip_smoke)
+            release = staging.stage(settings, bench)
             skipped = gate.skip(settings, release, bench) if skip_smoke else None
+            work.preview(release, "smoke skipped" if skipped and not skipped.checks else "")
             report = skipped or gate.prove(settings, release, bench, fresh=fresh)
             gate.require_pass(report)
             with bench.phase("pulumi") as say:
-                drive = prepared()
+                drive, warm, told = work.ready()
                 stand_in = " (stand-in)" if drive.plugin.stand_in else ""
                 say(f"{drive.pulumi.version} ({drive.pulumi.origin}), provider {drive.plugin.version}{stand_in}")
-        note = "" if report.checks else "smoke skipped"
-        try:
-            outputs, changes = converge.converge(settings, drive, release, bench, confirm, note=note)
-            verified = proof.require(settings, outputs, report.served, bench)
-        except (DeploymentFailed, VerificationFailed) as error:
-            if not roll_back or (isinstance(error, DeploymentFailed) and not _is_down(settings, drive)):
-                raise
-            raise _rolled_back(settings, drive, release, bench, error) from error
+            try:
+                outputs, changes = converge.converge(settings, drive, release, bench, confirm, told=told, warm=warm)
+                verified = proof.require(settings, outputs, report.served, bench)
+            except (DeploymentFailed, VerificationFailed) as error:
+                if not roll_back or (isinstance(error, DeploymentFailed) and not _is_down(settings, drive)):
+                    raise
+                raise _rolled_back(settings, drive, release, bench, error) from error
         if report.served:
             shelf.keep(settings, drive, release, report.served, bench)
     bench.on_event({"event": "platform", "platform_version": platform_version})
@@ -103,12 +102,25 @@ def rollback(
     with statefiles.locked(settings):
         statefiles.require_stack(settings, bench.places.home)
         settings = preflight.with_local_platform(settings, bench)
-        preflight.check_access(settings, bench)
+        _checked(settings, bench, builds=False)
         drive = driver(settings, bench)
         there = shelf.there(settings, drive, bench)
         kept = releases.choose(there, next((one.digest for one in releases.kept(there)), ""), to)
         release, outputs, changes, verified = _serve_again(settings, drive, kept, bench, confirm)
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
+
+
+def _checked(settings: Settings, bench: Bench, *, builds: bool) -> str:
+    """Ask all that `invoke doctor` asks; give the platform's version. Doubts are told, the first error is raised."""
+    with bench.phase("preflight", settings.endpoint or "") as say:
+        found = doctor.require(bench, settings, builds=builds)
+        doubts = [one for one in found if one.status == "warning"]
+        for one in doubts:
+            bench.line(f"warning: {one}")
+        told = next((one.detail for one in found if one.id == "platform"), "")
+        many = f", {len(doubts)} doubtful" if doubts else ""
+        say(f"{told} ({len(found)} checks{many})")
+    return next((one.fact for one in found if one.fact), "")
 
 
 def _serve_again(
@@ -206,24 +218,3 @@ def _with_what_is_left(settings: Settings, drive: Driver, error: DeploymentFaile
             for one in stack.run(drive, "describe").resources
         ]
     return type(error)(error.message, hint=error.hint, details=(*error.details, *left))
-
-
-@contextmanager
-def _beside(bench: Bench, work: Callable[[], Driver]) -> Iterator[Callable[[], Driver]]:
-    """Make the tools ready beside the smoke test; when that fails, what makes them is stopped and not waited for."""
-    with ThreadPoolExecutor(1, "tools") as pool:
-        prepared = pool.submit(work)
-        try:
-            yield prepared.result
-        except BaseException:
-            bench.places.stop.set()
-            raise
-
-
-def _told_as(bench: Bench, name: str) -> Bench:
-    """Give a bench whose lines say what they belong to: they come up between those of other phases."""
-
-    def on_event(event: Event) -> None:
-        bench.on_event({**event, "text": f"{name}: {event['text'].strip()}"} if event["event"] == "line" else event)
-
-    return dataclasses.replace(bench, on_event=on_event)

@@ -1,4 +1,7 @@
-"""Look at everything that a deployment needs, all at once and within a time, and say what to do about each problem."""
+"""Look at everything that a deployment needs, all at once and within a time, and say what to do about each problem.
+
+`invoke doctor` shows it all; before a deployment an error ends it, and a doubt is a line.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -23,19 +26,35 @@ from toolkit.settings import Settings
 Status = Literal["ok", "warning", "error"]
 LIMIT = 3.5  # seconds that all checks together may take
 PATIENCE = 2.5  # seconds for one answer of engine or platform
+LEAST_DISK, NO_DISK = 3 * 10**9, 5 * 10**8  # bytes: images and tools fit; nothing can be built
+BUNDLES = "ENABLE_MLOPS_RESOURCE_REQUEST_BUNDLES"  # platform-contract 5.16
 X86 = {"x86_64", "amd64", "x64"}
 ASK_THE_PLATFORM = {"bundles", "leftovers"}  # they say nothing new when it cannot be asked
+ADVICE = {*ASK_THE_PLATFORM, "pulumi", "plugin", "base-image"}  # late, they are a doubt: the deployment asks itself
+BUILD_HERE = {"engine", "base-image"}  # what nobody needs who builds nothing here
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found. `hint` is the next step, `exit_code` that of a command which meets this problem."""
+    """What one check found. `hint` is the next step, `exit_code` that of a command which meets this problem.
+
+    `fact` is what a program wants of the detail (the platform's version); `error` is what stops a deployment.
+    """
 
     id: str
     status: Status
     detail: str
     hint: str = ""
     exit_code: int = 0
+    fact: str = ""
+    error: ToolkitError | None = field(default=None, compare=False, repr=False)
+
+    def to_json(self) -> dict[str, object]:
+        """Give what `doctor --json` shows of it."""
+        return {name: getattr(self, name) for name in ("id", "status", "detail", "hint", "exit_code")}
+
+    def __str__(self) -> str:
+        return f"{self.id}: {' '.join(filter(None, (self.detail, self.hint)))}"
 
 
 @dataclass(frozen=True)
@@ -45,13 +64,43 @@ class Answer:
     detail: str
     hint: str = ""
     doubtful: bool = False
+    fact: str = ""
 
 
 Probe = Callable[[], Answer]
 
 
-def examine(bench: Bench, load: Callable[[], Settings], root: Path, *, limit: float = LIMIT) -> list[Finding]:
-    """Ask everything beside each other; `load` reads the settings. What does not answer in time is an error too."""
+def require(bench: Bench, settings: Settings, *, builds: bool = True) -> list[Finding]:
+    """Ask everything before a deployment of whoever holds the stack's lock here; give what was found.
+
+    Without `builds` nothing is built on this machine, so no engine is asked for. Raises the error of the first check
+    that found one, with what the others found in its details.
+    """
+    leave_out = set() if builds or settings.stack == stackconfig.LOCAL else BUILD_HERE
+    found = examine(bench, lambda: settings, settings.root, leave_out=leave_out, holding=True)
+    errors = [one for one in found if one.error is not None]
+    if errors:
+        first, *others = errors
+        assert first.error is not None
+        error = first.error
+        raise type(error)(error.message, hint=error.hint, details=(*error.details, *map(str, others)))
+    return found
+
+
+def examine(
+    bench: Bench,
+    load: Callable[[], Settings],
+    root: Path,
+    *,
+    limit: float = LIMIT,
+    leave_out: Collection[str] = (),
+    holding: bool = False,
+) -> list[Finding]:
+    """Ask everything beside each other, but for what is in `leave_out`; `load` reads the settings.
+
+    What does not answer within `limit` seconds is an error too, or a doubt where it only advises. `holding` says that
+    the lock of this folder is the asker's own.
+    """
     probes: dict[str, Probe] = {
         "python": lambda: Answer(f"{sys.version.split()[0]} on {platform.machine()}"),
         "engine": lambda: _engine(bench),
@@ -70,9 +119,9 @@ def examine(bench: Bench, load: Callable[[], Settings], root: Path, *, limit: fl
         "bundles": lambda: _bundles(settings),
         "leftovers": lambda: _leftovers(settings, bench),
         "state": lambda: _state(settings, bench),
-        "lock": lambda: _lock(settings, bench),
+        "lock": lambda: _lock(settings, bench, holding=holding),
     }
-    found = gather({**probes, **needing}, limit)
+    found = gather({name: probe for name, probe in {**probes, **needing}.items() if name not in leave_out}, limit)
     unreachable = any(one.id == "platform" and one.status == "error" for one in found)
     return [one for one in found if not (unreachable and one.id in ASK_THE_PLATFORM)]
 
@@ -84,11 +133,14 @@ def gather(probes: Mapping[str, Probe], limit: float) -> list[Finding]:
     def run(name: str, probe: Probe) -> None:
         try:
             answer = probe()
-            found[name] = Finding(name, "warning" if answer.doubtful else "ok", answer.detail, answer.hint)
+            status: Status = "warning" if answer.doubtful else "ok"
+            found[name] = Finding(name, status, answer.detail, answer.hint, fact=answer.fact)
         except ToolkitError as error:
             found[name] = _failed(name, error)
+        except engines.FAILURES as error:
+            found[name] = _failed(name, engines.failure(error))
         except Exception as error:  # a check that breaks must not take the other answers with it
-            found[name] = Finding(name, "error", f"{type(error).__name__}: {error}", exit_code=1)
+            found[name] = _failed(name, ToolkitError(f"{type(error).__name__}: {error}"))
 
     # Daemons: whoever hangs must not keep the command from ending.
     threads = [threading.Thread(target=run, args=item, daemon=True) for item in probes.items()]
@@ -102,7 +154,10 @@ def gather(probes: Mapping[str, Probe], limit: float) -> list[Finding]:
 
 
 def _failed(name: str, error: ToolkitError) -> Finding:
-    return Finding(name, "error", " ".join([error.message, *error.details]), error.hint, error.exit_code)
+    detail = " ".join([error.message, *error.details])
+    if name in ASK_THE_PLATFORM or (name in ADVICE and isinstance(error, TimedOut)):
+        return Finding(name, "warning", detail, error.hint)
+    return Finding(name, "error", detail, error.hint, error.exit_code, error=error)
 
 
 def _engine(bench: Bench) -> Answer:
@@ -123,8 +178,11 @@ def _engine(bench: Bench) -> Answer:
 
 
 def _disk(root: Path) -> Answer:
-    if problem := preflight.little_disk(root):
-        raise ConfigurationError(problem, hint="Images and tools need about 3 GB: invoke clean frees some.")
+    hint = "Images and tools need about 3 GB: invoke clean frees some."
+    if problem := preflight.little_disk(root, NO_DISK):
+        raise ConfigurationError(problem, hint=hint)
+    if problem := preflight.little_disk(root, LEAST_DISK):
+        return Answer(problem, hint, doubtful=True)
     return Answer(f"{shutil.disk_usage(root).free / 1e9:.0f} GB free")
 
 
@@ -180,7 +238,8 @@ def _platform(settings: Settings) -> Answer:
         return Answer("the local platform: the first deployment starts it")
     with preflight.platform_client(reached, patience=PATIENCE) as client:
         version = client.check_access()
-    return Answer(f"DataRobot {version} at {reached.endpoint}: the token may read use cases and notebooks")
+    told = f"DataRobot {version} at {reached.endpoint}: the token may read use cases and notebooks"
+    return Answer(told, fact=version)
 
 
 def _bundles(settings: Settings) -> Answer:
@@ -188,10 +247,14 @@ def _bundles(settings: Settings) -> Answer:
     if reached is None:
         return Answer(settings.bundle.id)
     with preflight.platform_client(reached, patience=PATIENCE) as client:
-        on = client.feature(preflight.BUNDLES)
+        on = client.feature(BUNDLES)
     if on is False:
-        hint = f"Ask an administrator of DataRobot to switch {preflight.BUNDLES} on."
-        return Answer(preflight.bundles_are_off(settings), hint, doubtful=True)
+        hint = f"Ask an administrator of DataRobot to switch {BUNDLES} on."
+        return Answer(
+            f"Resource bundles are switched off on the platform: {settings.bundle.id} may be refused.",
+            hint,
+            doubtful=True,
+        )
     return Answer(f"{settings.bundle.id}{'' if on else ' (the platform does not say whether bundles are on)'}")
 
 
@@ -234,8 +297,8 @@ def _state(settings: Settings, bench: Bench) -> Answer:
     return Answer(f"{where.address}; passphrase: {where.passphrase}")
 
 
-def _lock(settings: Settings, bench: Bench) -> Answer:
-    if statefiles.is_locked(settings):
+def _lock(settings: Settings, bench: Bench, *, holding: bool = False) -> Answer:
+    if not holding and statefiles.is_locked(settings):
         return Answer("a command of this checkout works on the stack", "Wait for it to end.", doubtful=True)
     with suppress(OSError, ValueError):
         if (owner := statefiles.lock_owner(settings, bench.places.home)) is not None:

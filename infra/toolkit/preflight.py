@@ -1,25 +1,20 @@
-"""What is asked before a deployment: is there a platform, and may the token do what the app needs?"""
+"""The platform that a command talks to: the local one is started, and any gets a client."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit import engine as engines
 from toolkit import stackconfig
 from toolkit.bench import Bench
-from toolkit.errors import ToolkitError
 from toolkit.settings import Settings
 
 if TYPE_CHECKING:
     from toolkit.datarobot import Client
     from toolkit.emulator.control import EmulatorInfo
-
-LEAST_DISK = 3 * 10**9  # bytes: images and tools
-BUNDLES = "ENABLE_MLOPS_RESOURCE_REQUEST_BUNDLES"
 
 
 def with_local_platform(settings: Settings, bench: Bench) -> Settings:
@@ -74,28 +69,7 @@ def platform_client(settings: Settings, *, patience: float = 10) -> Client:
     return Client(settings.endpoint, settings.token, patience=patience)
 
 
-def check_access(settings: Settings, bench: Bench) -> str:
-    """Ask the platform whether endpoint and token are good; give its version. Errors as Client.check_access says.
-
-    What is doubtful but may go well (little disk, resource bundles that are switched off) is said and goes on.
-    """
-    with bench.phase("preflight", settings.endpoint or "") as say, platform_client(settings) as client:
-        version = client.check_access()
-        if problem := little_disk(settings.root):
-            bench.line(problem)
-        with suppress(ToolkitError):
-            if client.feature(BUNDLES) is False:
-                bench.line(bundles_are_off(settings))
-        say(f"DataRobot {version}: the token may read use cases and notebooks")
-    return version
-
-
-def little_disk(root: Path) -> str:
-    """Say that there is little room where `root` lies; empty when there is enough."""
+def little_disk(root: Path, least: int) -> str:
+    """Say that fewer than `least` bytes are free where `root` lies; empty when there are more."""
     free = shutil.disk_usage(root).free
-    return f"Only {free / 1e9:.1f} GB of disk are free at {root}." if free < LEAST_DISK else ""
-
-
-def bundles_are_off(settings: Settings) -> str:
-    """Say what it means that the feature is off (platform-contract 5.16)."""
-    return f"Resource bundles are switched off on the platform: {settings.bundle.id} may be refused."
+    return f"Only {free / 1e9:.1f} GB of disk are free at {root}." if free < least else ""

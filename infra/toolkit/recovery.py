@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from toolkit import retained, stack, stackconfig
-from toolkit.child import Driver, Event
+from toolkit.child import Driver, Event, Warm
 from toolkit.errors import DeploymentFailed, ToolkitError
 from toolkit.stack import Action, OnEvent, StackResult
 from toolkit.stackconfig import StackInputs
@@ -101,12 +101,17 @@ def run(
     client: Client,
     on_event: OnEvent,
     refresh: bool = False,
+    warm: Warm | None = None,
     **options: Any,
 ) -> StackResult:
-    """Carry out `deploy` or `destroy` as `stack.run` does, after what earlier runs left has been put in order."""
+    """Carry out `deploy` or `destroy` as `stack.run` does, after what earlier runs left has been put in order.
+
+    A `warm` child may have gone on already where there is nothing to put in order (`is_settled`).
+    """
     for goes_on in (False, True):
         watch = _Watch(client, on_event, refresh, goes_on, for_good=action == "destroy")
-        result = stack.run(driver, action, inputs, on_event=on_event, answers={"state": watch}, **options)
+        result = stack.run(driver, action, inputs, on_event=on_event, answers={"state": watch}, warm=warm, **options)
+        warm = None
         if goes_on or watch.found.is_clean:
             break
         if watch.found.pending:
@@ -115,6 +120,15 @@ def run(
             )
         tidy(driver, client=client, on_event=on_event, for_good=action == "destroy")
     return result
+
+
+def is_settled(client: Client, state: Event) -> bool:
+    """Whether state and platform agree: nothing has to be put in order before a deployment goes on."""
+    try:
+        found = look(client, state)
+    except ToolkitError:
+        return False
+    return found.is_clean and not found.missing
 
 
 def tidy(driver: Driver, *, client: Client, on_event: OnEvent, for_good: bool = False) -> tuple[Stray, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit import child, explain, stackconfig
-from toolkit.child import Driver, Event
+from toolkit.child import Driver, Event, Warm
 from toolkit.errors import (
     Cancelled,
     ConfigurationError,
@@ -109,6 +109,7 @@ def run(
     on_event: OnEvent = _silent,
     decide: Decide = _always,
     answers: Mapping[str, Answer] | None = None,
+    warm: Warm | None = None,
 ) -> StackResult:
     """Carry out one action on the stack; `deploy` asks `decide` (with the number of changes) after its preview.
 
@@ -116,11 +117,46 @@ def run(
 
     With `refresh` it first reads into the state what the platform really has. `message` is what the history shows of a
     deployment, `most` how many entries of it are wanted. `state` is what `import` brings back. A lock whose owner has
-    died on this machine is removed, with an event that says so.
+    died on this machine is removed, with an event that says so. `warm` is a child that was started beforehand, and
+    perhaps asked for the same (`ask_ahead`).
 
     Raises StackMissing, StackLocked, ToolMissing or DeploymentFailed (its details are Pulumi's own diagnostics), and
     Cancelled when the person ended it; the child is never left behind.
     """
+    request = _request(driver, action, inputs, refresh=refresh, message=message, most=most)
+    if state is not None:
+        request["state"] = state
+    replies: dict[str, Answer] = {
+        "state": _go,
+        "held": _go,
+        "preview": lambda event: "go" if decide(event.get("changes", {})) else "stop",
+        **(answers or {}),
+    }
+    try:
+        return _carried_out(driver, request, on_event, replies, warm)
+    except StackLocked as locked:
+        owner = lock_owner("\n".join(locked.details))
+        if owner is None or not owner.is_dead:
+            raise
+        on_event({"event": "line", "text": f"Removed the lock of {owner}: that process is gone.", "audit": True})
+        _carried_out(driver, {**request, "action": "cancel", "inputs": None}, _silent, {})
+        return _carried_out(driver, request, on_event, replies)
+
+
+def ask_ahead(driver: Driver, warm: Warm, inputs: StackInputs, message: str, settled: Callable[[Event], bool]) -> None:
+    """Ask a warm child for a deployment, which `run` carries on with: it begins to preview when all is `settled`."""
+    warm.ask(_request(driver, "deploy", inputs, message=message), settled)
+
+
+def _request(
+    driver: Driver,
+    action: Action,
+    inputs: StackInputs | None,
+    *,
+    refresh: bool = False,
+    message: str = "",
+    most: int = 20,
+) -> dict[str, Any]:
     request: dict[str, Any] = {
         "action": action,
         "stack": driver.stack,
@@ -132,25 +168,9 @@ def run(
         "message": message or None,
         "most": most,
     }
-    if state is not None:
-        request["state"] = state
     if inputs and inputs.token_parameter:
         request["token"] = driver.environ.get("DATAROBOT_API_TOKEN", "")
-    replies: dict[str, Answer] = {
-        "state": _go,
-        "held": _go,
-        "preview": lambda event: "go" if decide(event.get("changes", {})) else "stop",
-        **(answers or {}),
-    }
-    try:
-        return _carried_out(driver, request, on_event, replies)
-    except StackLocked as locked:
-        owner = lock_owner("\n".join(locked.details))
-        if owner is None or not owner.is_dead:
-            raise
-        on_event({"event": "line", "text": f"Removed the lock of {owner}: that process is gone.", "audit": True})
-        _carried_out(driver, {**request, "action": "cancel", "inputs": None}, _silent, {})
-        return _carried_out(driver, request, on_event, replies)
+    return request
 
 
 @dataclass(frozen=True)
@@ -186,7 +206,11 @@ def lock_owner(text: str) -> LockOwner | None:
 
 
 def _carried_out(
-    driver: Driver, request: Mapping[str, Any], on_event: OnEvent, replies: Mapping[str, Answer]
+    driver: Driver,
+    request: Mapping[str, Any],
+    on_event: OnEvent,
+    replies: Mapping[str, Answer],
+    warm: Warm | None = None,
 ) -> StackResult:
     """Let the child do what `request` says, and read what it answers."""
     action: Action = request["action"]
@@ -197,7 +221,7 @@ def _carried_out(
         return replies.get(event["event"])
 
     try:
-        said = child.talk(driver, request, hear, unlock=action in UNDER_LOCK)
+        said = child.talk(driver, request, hear, unlock=action in UNDER_LOCK, warm=warm)
     except child.Interrupted as interrupted:
         raise _cancelled(action, interrupted.in_order) from None
     last = next((event for event in reversed(said.events) if event["event"] in ENDS), {})

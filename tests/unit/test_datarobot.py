@@ -61,10 +61,10 @@ def test_access_is_checked_where_the_app_will_ask() -> None:
 
     with client(handler) as made:
         assert made.check_access() == "2.37.0"
-    assert asked == [
-        f"GET {ENDPOINT}/version/",
-        f"GET {ENDPOINT}/useCases/?limit=1",
+    assert sorted(asked) == [
         "GET https://app.datarobot.com/api-gw/nbx/notebooks/?limit=1",
+        f"GET {ENDPOINT}/useCases/?limit=1",
+        f"GET {ENDPOINT}/version/",
     ]
 
 
@@ -284,4 +284,4 @@ def test_a_platform_on_this_machine_is_asked_without_any_proxy(tmp_path: Path, m
         elsewhere = Client("http://app.datarobot.example/api/v2", platform.identity.full)
         with elsewhere as client, pytest.raises(ToolkitError):
             client.check_access()
-        assert asked == ["GET http://app.datarobot.example/api/v2/version/ HTTP/1.1"]
+        assert "GET http://app.datarobot.example/api/v2/version/ HTTP/1.1" in asked

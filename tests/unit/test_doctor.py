@@ -18,7 +18,7 @@ from toolkit import settings as configuration
 from toolkit.bench import Bench
 from toolkit.datarobot import Client
 from toolkit.doctor import Answer, Finding
-from toolkit.errors import ConfigurationError, PermissionDenied
+from toolkit.errors import ConfigurationError, PermissionDenied, ToolkitError
 from toolkit.settings import Secret, Settings
 from toolkit.tools import Places
 
@@ -197,3 +197,66 @@ def test_who_holds_the_lock_is_named(bench: Bench, tmp_path: Path) -> None:
     assert "ann@laptop (process 1)" in answer.detail
     with statefiles.locked(settings):
         assert "works on the stack" in doctor._lock(settings, bench).detail
+
+
+# --- before a deployment ----------------------------------------------------------------------------------------------
+
+
+def test_before_a_deployment_the_first_error_ends_it_and_names_the_others(
+    bench: Bench, tmp_path: Path, blackhole: str
+) -> None:
+    settings = replace(_settings(tmp_path), endpoint=f"http://{blackhole}/api/v2")
+    bench = replace(bench, environ={"DOCKER_HOST": f"tcp://{blackhole}", "PATH": os.defpath})
+    begun = time.monotonic()
+    with pytest.raises(ToolkitError) as caught:
+        doctor.require(bench, settings)
+    assert time.monotonic() - begun <= 4
+    assert caught.value.hint
+    assert any(line.startswith("platform: ") for line in caught.value.details), caught.value.details
+    assert TOKEN not in repr(caught.value.details) + caught.value.message
+
+
+def test_before_a_deployment_all_is_asked_that_doctor_asks(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "platform_client", _client(_sound))
+    settings = _settings(tmp_path)
+    asked: list[set[str]] = []
+    real = doctor.gather
+
+    def gather(probes, limit):  # type: ignore[no-untyped-def]
+        asked.append(set(probes))
+        return real({name: probe for name, probe in probes.items() if name not in doctor.BUILD_HERE}, limit)
+
+    monkeypatch.setattr(doctor, "gather", gather)
+    doctor.examine(bench, lambda: settings, tmp_path)
+    with statefiles.locked(settings):
+        found = _found(doctor.require(bench, settings))
+    assert asked[0] == asked[1] == {*found, *doctor.BUILD_HERE}
+    assert len(asked[0]) == 12
+    assert found["platform"].fact == "2.37.0"
+    assert found["lock"].detail == "free", "the lock of the deployment itself is no doubt"
+    doctor.require(bench, settings, builds=False)
+    assert asked[2] == asked[0] - doctor.BUILD_HERE, "no engine is needed where nothing is built"
+
+
+def test_doubts_end_no_deployment(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith(("/customApplications/", "/entitlements/evaluate/")):
+            return httpx.Response(500, json={"message": "in trouble"})
+        return _sound(request)
+
+    monkeypatch.setattr(preflight, "platform_client", _client(handler))
+    monkeypatch.setattr(doctor, "LEAST_DISK", 10**18)
+    found = _found(doctor.require(bench, _settings(tmp_path), builds=False))
+    assert {name for name, one in found.items() if one.status == "warning"} >= {"disk", "leftovers"}
+    assert str(found["disk"]).count("\n") == 0
+    monkeypatch.setattr(doctor, "NO_DISK", 10**18)
+    with pytest.raises(ConfigurationError, match="GB of disk are free"):
+        doctor.require(bench, _settings(tmp_path), builds=False)
+
+
+def _sound(request: httpx.Request) -> httpx.Response:
+    if request.url.path.endswith("/version/"):
+        return httpx.Response(200, json={"versionString": "2.37.0"})
+    return httpx.Response(200, json={"data": [], "next": None, "totalCount": 0})

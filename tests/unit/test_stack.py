@@ -606,3 +606,73 @@ def test_the_lock_of_a_pulumi_that_had_to_be_killed_is_removed(
 
 def test_cancelling_takes_seven_seconds_at_most() -> None:
     assert child.CANCEL_GRACE + 2 * child.KILL_GRACE + child.UNLOCK_GRACE < 7
+
+
+# --- a child that is started beforehand -------------------------------------------------------------------------------
+
+WAITS = """
+    def said(*names):
+        for name in names: say(event=name, pid=os.getpid(), changes={})
+    said('state')
+    answer = hear().strip()
+    if answer != 'go': sys.exit(3)
+    said('preview')
+    answer = hear().strip()
+    say(event='result', changes={'same': 3}, mark=answer)
+"""
+
+
+def test_a_child_that_was_asked_ahead_is_carried_on_with(driver: Any) -> None:
+    drive = driver(WAITS)
+    warm = child.Warm(drive)
+    states: list[Mapping[str, Any]] = []
+
+    def settled(state: Mapping[str, Any]) -> bool:
+        states.append(state)
+        return True
+
+    stack.ask_ahead(drive, warm, INPUTS, "hello", settled)
+    assert [one["event"] for one in states] == ["state"]
+    told: list[Mapping[str, Any]] = []
+    answers = {"state": lambda event: pytest.fail("it was answered before")}
+    result = run(drive, "deploy", INPUTS, message="hello", on_event=told.append, answers=answers, warm=warm)
+    assert (result.changes, result.mark) == ({"same": 3}, "go")
+    assert {one["pid"] for one in (*states, *told)} == {warm.process.pid}
+    assert not alive(warm.process.pid)
+
+
+def test_what_is_not_settled_is_answered_by_whoever_carries_on(driver: Any) -> None:
+    drive = driver(WAITS)
+    warm = child.Warm(drive)
+    stack.ask_ahead(drive, warm, INPUTS, "", lambda _state: False)
+    asked: list[str] = []
+
+    def answer(event: Mapping[str, Any]) -> str:
+        asked.append(event["event"])
+        return "go"
+
+    assert run(drive, "deploy", INPUTS, answers={"state": answer}, warm=warm).mark == "go"
+    assert asked == ["state"]
+
+
+def test_a_child_that_was_asked_for_something_else_is_ended(driver: Any) -> None:
+    drive = driver(WAITS)
+    warm = child.Warm(drive)
+    stack.ask_ahead(drive, warm, INPUTS, "one", lambda _state: True)
+    told: list[Mapping[str, Any]] = []
+    assert run(drive, "deploy", INPUTS, message="another", on_event=told.append, warm=warm).mark == "go"
+    assert not alive(warm.process.pid)
+    assert {one["pid"] for one in told} != {warm.process.pid}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_child_that_nobody_wants_is_ended_at_once(driver: Any, asked: bool) -> None:
+    drive = driver("signal.signal(signal.SIGINT, lambda *_: None)\n" + textwrap.dedent(WAITS))
+    warm = child.Warm(drive)
+    if asked:
+        stack.ask_ahead(drive, warm, INPUTS, "", lambda _state: False)
+    started = time.monotonic()
+    warm.end()
+    assert time.monotonic() - started < child.CANCEL_GRACE
+    assert not alive(warm.process.pid)
+    warm.end()  # once more is no error

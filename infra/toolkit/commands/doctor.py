@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 from invoke.exceptions import Exit
@@ -19,7 +18,7 @@ def doctor(root: Path, stack: str, *, as_json: bool) -> None:
     bench = make_bench(root, quiet(console))
     found = checking.examine(bench, lambda: load_settings(root, stack, needs_platform=False), root)
     if as_json:
-        console.document({"checks": [asdict(one) for one in found]})
+        console.document({"checks": [one.to_json() for one in found]})
     else:
         console.findings((one.id, one.status, one.detail, one.hint) for one in found)
     worst = next((one.exit_code for one in found if one.status == "error"), 0)
