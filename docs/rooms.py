@@ -69,6 +69,7 @@ DOES = {
     "stackconfig": "inputs and outputs of a stack",
     "settings": "environment, .env, defaults; Secret",
     "bundles": "CPU and memory by name",
+    "limits": "how long phases may take",
     "errors": "message, hint, exit code",
     "stamps": "which files have not changed",
 }

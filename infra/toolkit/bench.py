@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from toolkit import limits
 from toolkit.tools import Places
 
 Event = dict[str, Any]
@@ -26,26 +27,75 @@ class Outcome:
         self.text, self.ok = text, ok
 
 
+@dataclass
+class Pulse:
+    """Remembers the last sign of life: a line, or the steps that Pulumi is at."""
+
+    line: str = ""
+    steps: dict[str, str] = field(default_factory=dict)
+
+    def hear(self, event: Event) -> None:
+        """Take note of an event."""
+        what = str(event.get("type", "")).rsplit(":", 1)[-1]
+        if event["event"] in ("line", "heartbeat", "check"):
+            self.line = str(event.get("text") or event.get("title") or "").strip()
+        elif event["event"] == "start":
+            self.steps[what] = f"{event.get('op')} of {what}"
+        elif event["event"] in ("done", "failed"):
+            self.steps.pop(what, None)
+        elif event["event"] in ("phase", "up"):
+            self.line, self.steps = "", {}
+
+    def __str__(self) -> str:
+        return "; ".join(filter(None, (*self.steps.values(), self.line)))
+
+
 @dataclass(frozen=True)
 class Bench:
-    """Where a command works: folders, the environment that its programs get, and where its events go."""
+    """Where a command works: folders, the environment that its programs get, and where its events go.
+
+    `limits` is how many seconds each phase may take; a phase that is not there takes as long as it takes.
+    """
 
     places: Places
     environ: Mapping[str, str]
     on_event: OnEvent
+    limits: Mapping[str, float] = field(default_factory=dict)
+    pulse: Pulse = field(default_factory=Pulse)
+
+    def limited(self, limits: Mapping[str, float]) -> Bench:
+        """Give a bench whose phases end when their time is over."""
+        pulse = Pulse()
+
+        def on_event(event: Event) -> None:
+            pulse.hear(event)
+            self.on_event(event)
+
+        return replace(self, on_event=on_event, limits=limits, pulse=pulse)
 
     def line(self, text: str) -> None:
         """Pass on a line of output of the phase that runs."""
         self.on_event({"event": "line", "text": text})
 
     @contextmanager
+    def within(self, name: str) -> Iterator[None]:
+        """Bound what the block takes, without announcing it. Raises TimedOut that says what it waited for."""
+        if name not in self.limits:
+            yield
+            return
+        seconds = self.limits[name]
+        with limits.within(seconds, lambda: limits.over(name, seconds, str(self.pulse))):
+            yield
+
+    @contextmanager
     def phase(self, name: str, detail: str = "") -> Iterator[Outcome]:
-        """Announce a phase, and at its end what the outcome that this yields says."""
+        """Announce a phase, bound it, and announce at its end what the outcome that this yields says."""
         started = time.monotonic()
         self.on_event({"event": "phase", "name": name, "status": "start", "detail": detail})
         outcome = Outcome()
         try:
-            yield outcome
+            with self.within(name):
+                yield outcome
         except BaseException:
             outcome.ok, outcome.text = False, ""
             raise

@@ -25,14 +25,15 @@ class Beside:
         self._settings, self._pool = settings, pool
         self._drive: Future[Driver] = pool.submit(driver, settings, _told_as(bench, "pulumi"))
         self._warm: Future[Warm] = pool.submit(lambda: Warm(self._drive.result()))
-        self._message: Future[str] | None = None
+        self._message: Future[str] | None = None  # what the history says
 
     def preview(self, release: Release, note: str) -> None:
         """Let the child preview the release, and then wait. Nothing is changed before somebody carries on with it."""
-        self._message = self._pool.submit(self._ask, release, note)
+        self._message = self._pool.submit(converge.message, self._settings, release, note)
+        self._pool.submit(self._ask, release, self._message)
 
     def ready(self) -> tuple[Driver, Warm, str]:
-        """Wait for all of it: what drives Pulumi, the child, and what the history is to say. Raises as `driver`."""
+        """Wait for what drives Pulumi, its child, and what the history is to say. Raises as `driver`."""
         drive, warm = self._drive.result(), self._warm.result()
         return drive, warm, self._message.result() if self._message else ""
 
@@ -41,16 +42,14 @@ class Beside:
         with suppress(ToolkitError, TimeoutError):
             self._warm.result(ENDS_WITHIN).end()
 
-    def _ask(self, release: Release, note: str) -> str:
-        settings, drive = self._settings, self._drive.result()
-        message = converge.message(settings, release, note)
+    def _ask(self, release: Release, message: Future[str]) -> None:
+        settings, drive, warm = self._settings, self._drive.result(), self._warm.result()
 
         def settled(state: Event) -> bool:
             with preflight.platform_client(settings) as client:
                 return recovery.is_settled(client, state)
 
-        stack.ask_ahead(drive, self._warm.result(), staging.inputs(settings, release), message, settled)
-        return message
+        stack.ask_ahead(drive, warm, staging.inputs(settings, release), message.result(), settled)
 
 
 @contextmanager

@@ -51,6 +51,12 @@ class Driver:
     stack: str
     environ: Mapping[str, str]
 
+    @property
+    def described(self) -> str:
+        """Versions and origins of CLI and plugin, in words."""
+        stand_in = " (stand-in)" if self.plugin.stand_in else ""
+        return f"{self.pulumi.version} ({self.pulumi.origin}), provider {self.plugin.version}{stand_in}"
+
 
 class Interrupted(Exception):
     """Somebody has ended the child; `in_order` says whether Pulumi could finish or undo its step."""
@@ -79,6 +85,8 @@ class Warm:
         self.process = _child(driver)
         self.last_words = _collect(self.process)
         self.request: Mapping[str, Any] | None = None
+        self.talking = threading.Lock()  # only one at a time
+        self.wanted = False
         self.answered = False
         self.heard: list[Event] = []
         names = (name for name in SHOWN_NOWHERE if len(driver.environ.get(name, "")) >= SHORTEST_SECRET)
@@ -86,15 +94,23 @@ class Warm:
 
     def ask(self, request: Mapping[str, Any], settled: Callable[[Event], bool]) -> None:
         """Send the request, and read until the child waits; it may go on at once when that is `settled`."""
-        self.request = request
-        _send(self.process, json.dumps(request))
-        for event in self.events():
-            self.heard.append(event)
-            if event["event"] == "state":
-                if settled(event):
-                    self.answered = True
-                    _send(self.process, "go")
-                return
+        with self.talking:
+            if self.wanted:
+                return  # whoever is in charge came first
+            self.request = request
+            _send(self.process, json.dumps(request))
+            for event in self.events():
+                self.heard.append(event)
+                if event["event"] == "state":
+                    if settled(event):
+                        self.answered = True
+                        _send(self.process, "go")
+                    return
+
+    def take(self) -> None:
+        """Be in charge of the child from now on, after whoever talks to it has heard the answer."""
+        with self.talking:
+            self.wanted = True
 
     def events(self) -> Iterator[Event]:
         """Read what the child says, line by line, until it ends."""
@@ -136,12 +152,13 @@ def talk(
     of one that had to be killed is removed. Raises Interrupted after Ctrl-C, ToolMissing when the child does not start,
     and what `hear` raises.
     """
-    if warm is not None and warm.request not in (None, request):
-        warm.end()
-        warm = None
     child = warm or Warm(driver)
     events: list[Event] = []
     try:
+        child.take()
+        if child.request not in (None, request):
+            child.end()
+            child = Warm(driver)
         if child.request is None:
             _send(child.process, json.dumps(request))
         for event in itertools.chain(child.heard, child.events()):

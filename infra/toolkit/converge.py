@@ -92,8 +92,9 @@ def _up(
     try:
         result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh, warm=warm)
     except DeploymentFailed as error:
-        explained = _explained(settings, wanted, error, bench)
-        removed = _tidy(settings, drive, bench)
+        with bench.within("leftovers"):
+            explained = _explained(settings, wanted, error, bench)
+            removed = _tidy(settings, drive, bench)
         if not (removed and NAME_TAKEN.search("\n".join(error.details))):
             raise explained from error
         result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh)

@@ -65,6 +65,7 @@ def deploy(
     platform's own reason, VerificationFailed, or what the steps raise.
     """
     started = time.monotonic()
+    bench = bench.limited(settings.phase_seconds)
     with statefiles.locked(settings):
         settings = preflight.with_local_platform(settings, bench)
         with beside(settings, bench) as work:
@@ -76,13 +77,12 @@ def deploy(
             gate.require_pass(report)
             with bench.phase("pulumi") as say:
                 drive, warm, told = work.ready()
-                stand_in = " (stand-in)" if drive.plugin.stand_in else ""
-                say(f"{drive.pulumi.version} ({drive.pulumi.origin}), provider {drive.plugin.version}{stand_in}")
+                say(drive.described)
             try:
                 outputs, changes = converge.converge(settings, drive, release, bench, confirm, told=told, warm=warm)
                 verified = proof.require(settings, outputs, report.served, bench)
             except (DeploymentFailed, VerificationFailed) as error:
-                if not roll_back or (isinstance(error, DeploymentFailed) and not _is_down(settings, drive)):
+                if not roll_back or (isinstance(error, DeploymentFailed) and not _is_down(settings, drive, bench)):
                     raise
                 raise _rolled_back(settings, drive, release, bench, error) from error
         if report.served:
@@ -99,12 +99,14 @@ def rollback(
     Raises ConfigurationError when there is none, and whatever `deploy` raises; it is not smoked again.
     """
     started = time.monotonic()
+    bench = bench.limited(settings.phase_seconds)
     with statefiles.locked(settings):
         statefiles.require_stack(settings, bench.places.home)
         settings = preflight.with_local_platform(settings, bench)
         _checked(settings, bench, builds=False)
-        drive = driver(settings, bench)
-        there = shelf.there(settings, drive, bench)
+        drive = _pulumi(settings, bench)
+        with bench.within("preview"):
+            there = shelf.there(settings, drive, bench)
         kept = releases.choose(there, next((one.digest for one in releases.kept(there)), ""), to)
         release, outputs, changes, verified = _serve_again(settings, drive, kept, bench, confirm)
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
@@ -138,9 +140,9 @@ def _serve_again(
     return release, outputs, changes, verified
 
 
-def _is_down(settings: Settings, drive: Driver) -> bool:
+def _is_down(settings: Settings, drive: Driver, bench: Bench) -> bool:
     """Whether the application that the stack had before does not run any more, as the platform says."""
-    with suppress(ToolkitError), preflight.platform_client(settings) as client:
+    with bench.within("leftovers"), suppress(ToolkitError), preflight.platform_client(settings) as client:
         before = stack.run(drive, "describe").resources
         ids = [one["id"] for one in before if one["type"] == "CustomApplication"]
         return any(client.application(found).get("status") == "failed" for found in ids)
@@ -152,15 +154,16 @@ def _rolled_back(
 ) -> ToolkitError:
     """Let the release from before serve again; give the error, of the same kind, that says what is so now."""
     try:
-        kept = releases.choose(shelf.there(settings, drive, bench), failed.digest)
-    except ConfigurationError:
-        return error  # a first deployment: there is nothing to go back to
-    bench.line(f"Going back to release {kept.id}: {error.message}")
-    try:
-        _serve_again(settings, drive, kept, bench, lambda _changes: True)
+        with bench.within("rollback"):
+            try:
+                kept = releases.choose(shelf.there(settings, drive, bench), failed.digest)
+            except ConfigurationError:
+                return error  # a first deployment: there is nothing to go back to
+            bench.line(f"Going back to release {kept.id}: {error.message}")
+            _serve_again(settings, drive, kept, bench, lambda _changes: True)
     except ToolkitError as problem:
         return type(error)(
-            f"{error.message} Going back to release {kept.id} failed too: {problem.message}",
+            f"{error.message} Going back to the release from before failed too: {problem.message}",
             hint=f"See what is there: invoke status --stack {settings.stack}. Then: invoke deploy, or invoke rollback.",
             details=(*error.details, *problem.details),
         )
@@ -171,12 +174,19 @@ def _rolled_back(
     )
 
 
+def _pulumi(settings: Settings, bench: Bench) -> Driver:
+    """Make Pulumi ready, without a word when it is there already."""
+    with bench.within("pulumi"):
+        return driver(settings, bench)
+
+
 def preview(settings: Settings, bench: Bench) -> tuple[StackResult, Plan]:
     """Show what a deployment would change; nothing is changed and nothing is smoked."""
+    bench = bench.limited(settings.phase_seconds)
     with statefiles.locked(settings):
         settings = preflight.with_local_platform(settings, bench)
         release = staging.stage(settings, bench)
-        drive = driver(settings, bench)
+        drive = _pulumi(settings, bench)
         with bench.phase("preview", settings.stack) as say:
             result = stack.run(drive, "preview", staging.inputs(settings, release), on_event=bench.on_event)
             say(counted(result.changes))
@@ -189,11 +199,13 @@ def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult]
 
     Raises Cancelled when `confirm` says no, StackMissing when there is no such stack.
     """
+    bench = bench.limited(settings.phase_seconds)
     with statefiles.locked(settings):
         statefiles.require_stack(settings, bench.places.home)
         settings = preflight.with_local_platform(settings, bench)
-        drive = driver(settings, bench)
-        found = stack.run(drive, "describe")
+        drive = _pulumi(settings, bench)
+        with bench.within("preview"):
+            found = stack.run(drive, "describe")
         if not confirm(found):
             raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
         with bench.phase("destroy", settings.stack) as say, preflight.platform_client(settings) as client:

@@ -100,10 +100,12 @@ def deployed_application(settings: Settings, bench: Bench) -> tuple[str, Setting
 
 def refresh(settings: Settings, bench: Bench, *, confirm: Callable[[Mapping[str, int]], bool]) -> StackResult:
     """Show what differs between platform and state, and take it over when `confirm` agrees. Raises StackMissing."""
+    bench = bench.limited(settings.phase_seconds)
     with statefiles.locked(settings):
         statefiles.require_stack(settings, bench.places.home)
         settings = preflight.with_local_platform(settings, bench)
-        drive = driver(settings, bench)
+        with bench.within("pulumi"):
+            drive = driver(settings, bench)
         with bench.phase("refresh", settings.stack) as say:
             result = stack.run(drive, "refresh", on_event=bench.on_event, decide=confirm)
             drift = {kind: count for kind, count in result.changes.items() if kind != "same"}

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from dotenv.parser import parse_stream
 
-from toolkit import bundles
+from toolkit import bundles, limits
 from toolkit.bundles import DEFAULT_BUNDLE, Bundle
 from toolkit.errors import ConfigurationError
 
@@ -145,6 +145,7 @@ KEYS = (
     Key("DATAROBOT_PROVIDER", "auto", "Pulumi plugin for the stack local: auto, real or stand-in."),
     Key("DATAROBOT_TIMEOUT_MINUTES", "30", "How long Pulumi waits for a build or a start (minutes)."),
     Key("VERIFY_SECONDS", "120", "How long the URL may take to serve the new release (seconds)."),
+    Key("PHASE_SECONDS", "", "Other limits for phases of a deployment, for example smoke=300,deploy=5400 (seconds)."),
 )
 
 
@@ -152,7 +153,8 @@ KEYS = (
 class Settings:
     """Everything a command is told. Paths are absolute; `runtime_endpoint` is what the app in its container is told.
 
-    `protected` says that whatever changes the stack wants its name typed, and that nothing unproved is deployed to it.
+    `phase_seconds` is how long each phase of a deployment may take. `protected` says that whatever changes the stack
+    wants its name typed, and that nothing unproved is deployed to it.
     """
 
     stack: str
@@ -182,6 +184,7 @@ class Settings:
     provider: ProviderChoice
     timeout_minutes: int
     verify_seconds: int
+    phase_seconds: Mapping[str, int]
     protected: bool = False
 
     @property
@@ -250,6 +253,8 @@ def load(
         else:
             app_env[name] = value
     passphrase_file = get("PULUMI_CONFIG_PASSPHRASE_FILE")
+    timeout_minutes = parse("DATAROBOT_TIMEOUT_MINUTES", _whole(1, 24 * 60), 30)
+    verify_seconds = parse("VERIFY_SECONDS", _whole(1, 3600), 120)
     found = Settings(
         stack=stack,
         root=root,
@@ -276,8 +281,11 @@ def load(
         emulator_data=below("EMULATOR_DATA"),
         emulator_port=parse("EMULATOR_PORT", _whole(0, 65535), 0),
         provider=cast(ProviderChoice, parse("DATAROBOT_PROVIDER", _one_of("auto", "real", "stand-in"), "auto")),
-        timeout_minutes=parse("DATAROBOT_TIMEOUT_MINUTES", _whole(1, 24 * 60), 30),
-        verify_seconds=parse("VERIFY_SECONDS", _whole(1, 3600), 120),
+        timeout_minutes=timeout_minutes,
+        verify_seconds=verify_seconds,
+        phase_seconds=limits.by_phase(
+            parse(limits.SETTING, limits.read, {}), timeout_minutes=timeout_minutes, verify_seconds=verify_seconds
+        ),
         protected=protected,
     )
     if problems:

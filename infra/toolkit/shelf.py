@@ -32,13 +32,14 @@ def keep(settings: Settings, drive: Driver, release: Release, served: Mapping[st
     """Keep what was proved, for other machines too; what cannot be kept does not undo a deployment."""
     folder, shared = statefiles.shelf(settings, bench.places.home)
     try:
-        kept = releases.keep(
-            folder, release.digest, release.staged, release.archive, served, commit=commit(settings.root)
-        )
-        if not shared and not (kept.folder / retained.SENT).exists():
-            mark = stack.run(drive, "describe").mark
-            with preflight.platform_client(settings) as client:
-                retained.push(client, staging.inputs(settings, release).base_name, mark, kept)
+        with bench.within("keep"):
+            kept = releases.keep(
+                folder, release.digest, release.staged, release.archive, served, commit=commit(settings.root)
+            )
+            if not shared and not (kept.folder / retained.SENT).exists():
+                mark = stack.run(drive, "describe").mark
+                with preflight.platform_client(settings) as client:
+                    retained.push(client, staging.inputs(settings, release).base_name, mark, kept)
     except (OSError, ToolkitError) as error:
         bench.line(f"This release could not be kept to go back to it from anywhere: {error}")
 

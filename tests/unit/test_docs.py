@@ -22,7 +22,7 @@ from invoke.parser import ParserContext
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from toolkit import errors, settings
+from toolkit import errors, limits, settings
 from toolkit.checks.catalog import QUESTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -324,3 +324,9 @@ WRAPPED = [path for path in DOCUMENTS if path.parent == ROOT / "docs" or path in
 def test_lines_are_of_readable_length(path: Path) -> None:
     lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
     assert not [number for number, line in lines if len(line) > 120 and not line.startswith("|")]
+
+
+def test_the_limits_of_phases_are_those_of_the_code(reference: Document) -> None:
+    usual = limits.by_phase({}, timeout_minutes=30, verify_seconds=120)
+    shown = [(row[0], int(row[1]), row[2]) for row in reference.cells("Limits of phases")]
+    assert shown == [(limits.key(name), usual[name], phase.waits_for) for name, phase in limits.PHASES.items()]
