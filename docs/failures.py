@@ -44,21 +44,25 @@ def failing(name: str) -> list[list[str]]:
     return [texts for texts in told if any(text.strip() not in explain.SAYS_NOTHING for text in texts)]
 
 
-def draw() -> str:
-    """Give the whole document."""
-    rows = []
+def rows() -> list[tuple[str, Cause]]:
+    """Give each cause of each recording, once; tests/stack/test_heals.py plays them all."""
+    found: list[tuple[str, Cause]] = []
     for path in sorted(RECORDINGS.glob("*.json")):
-        seen: set[str] = set()
+        causes: dict[str, Cause] = {}
         for texts in failing(path.stem):
             for cause in explain.causes(texts):
-                if cause.id not in seen:
-                    seen.add(cause.id)
-                    rows.append(_row(path.stem, cause))
+                causes.setdefault(cause.id, cause)
+        found += [(path.stem, cause) for cause in causes.values()]
+    return found
+
+
+def draw() -> str:
+    """Give the whole document."""
     logs = [
         f"| `{rule.id}` | {_cell(rule.what.format('…', '…', '…'))} | {_cell(rule.hint.format('…', '…', '…'))} |"
         for rule in explain.LOGS
     ]
-    return HEAD + "\n".join(rows) + "\n" + MIDDLE + "\n".join(logs) + "\n"
+    return HEAD + "\n".join(_row(name, cause) for name, cause in rows()) + "\n" + MIDDLE + "\n".join(logs) + "\n"
 
 
 def _row(name: str, cause: Cause) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from toolkit import preflight, recovery, stack, statefiles
+from toolkit import preflight, recovery, stack, stackconfig, statefiles
 from toolkit.backup import Backup
 from toolkit.bench import Bench
 from toolkit.driving import driver
@@ -16,9 +16,12 @@ from toolkit.stack import StackResult, counted
 
 
 def history(settings: Settings, bench: Bench, *, most: int) -> StackResult:
-    """Give what was done to the stack, from the state backend. Raises StackMissing."""
+    """Give what was done to the stack, from the state backend, and to which resources. Raises StackMissing."""
     statefiles.require_stack(settings, bench.places.home)
-    return stack.run(driver(settings, bench), "history", most=most)
+    found = stack.run(driver(settings, bench), "history", most=most)
+    own = stackconfig.own_changes
+    updates = ({**one, "changes": own(one["kind"], one["result"], one["changes"])} for one in found.updates)
+    return replace(found, updates=tuple(updates))
 
 
 def describe(settings: Settings, bench: Bench) -> StackResult:

@@ -151,3 +151,18 @@ def check_stack_name(stack: str) -> str:
             hint="Use letters, digits, '-', '_' and '.', at most 100 of them; for example: --stack dev",
         )
     return stack
+
+
+def own_changes(kind: str, result: str, changes: Mapping[str, int]) -> dict[str, int]:
+    """Give of what Pulumi's history counts (by operation) what happened to resources of the platform.
+
+    Pulumi counts two more: the stack itself, and its mark. The first update creates them, later ones leave them as they
+    are. A removal takes the mark away at once, and the stack when all else is gone.
+    """
+    if kind == "destroy":
+        more = {"delete": 2 if result == "succeeded" else 1}
+    else:
+        same = min(2, changes.get("same", 0))
+        more = {"same": same, "create": 2 - same}
+    left = {operation: count - more.get(operation, 0) for operation, count in changes.items()}
+    return {operation: count for operation, count in left.items() if count > 0}

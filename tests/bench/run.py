@@ -23,23 +23,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
 
-from tests.bench import emulator, staging  # noqa: E402
+from tests.bench import deploying, emulator, staging  # noqa: E402
+from tests.bench.deploying import timed  # noqa: E402
 from tests.bench.emulator import Measure  # noqa: E402
 from tests.stack.checkout import Checkout  # noqa: E402
 from toolkit import engine as engines  # noqa: E402
 from toolkit import tools  # noqa: E402
 
 BARE_SMOKE = Path(__file__).parent / "bare_smoke.py"
-BARE_UP = Path(__file__).parent / "bare_up.py"
-
-
-def timed(command: list[str], *, cwd: Path, env: dict[str, str]) -> float:
-    started = time.monotonic()
-    result = subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    seconds = time.monotonic() - started
-    if result.returncode != 0:
-        raise SystemExit(f"{command} failed:\n{result.stdout[-2000:]}\n{result.stderr[-2000:]}")
-    return seconds
 
 
 def paired(name: str, rounds: int, limit: float, ours: Callable[[], float], bare: Callable[[], float]) -> Measure:
@@ -143,29 +134,13 @@ def deploy(rounds: int, checkout: Checkout, deploy_python: Path) -> Measure:
     checkout.deploy()
     ours = [sys.executable, "-m", "invoke", "deploy", "--stack", "local", "--yes", "--json"]
     env = checkout.environ()
-    platform_info = checkout.platform()
-    state = checkout.root / ".toolkit"
-    home = Path.home()
-    places = tools.Places(ROOT, home, tools.cache_folder(os.environ, home), state)
-    pulumi = tools.find_pulumi(places, os.environ)
-    assert pulumi is not None
-    bare_env = {
-        **env,
-        "DATAROBOT_ENDPOINT": platform_info["endpoint"],
-        "DATAROBOT_API_TOKEN": platform_info["token"],
-        "PULUMI_BACKEND_URL": (state / "state").resolve().as_uri(),
-        "PULUMI_CONFIG_PASSPHRASE_FILE": str(state / "passphrase"),
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PATH": f"{state / 'stand-in-provider'}:{pulumi.path.parent}:{env['PATH']}",
-        "PYTHONPATH": str(checkout.root / "infra"),
-    }
-    bare = [str(deploy_python), str(BARE_UP), str(checkout.root), str(pulumi.path.parent.parent)]
+    command, bare_env = deploying.bare(checkout, deploy_python)
     return paired(
         "no-change deploy / bare Automation API up",
         rounds,
         1.25,
         lambda: timed(ours, cwd=checkout.root, env=env),
-        lambda: timed(bare, cwd=checkout.root / "infra", env=bare_env),
+        lambda: timed(command, cwd=checkout.root / "infra", env=bare_env),
     )
 
 
@@ -226,6 +201,8 @@ def main() -> int:
             *staging_rows(options.rounds, folder),
             *crawls(options.rounds, folder),
             deploy(options.rounds, checkout, deploy_python),
+            deploying.first_deploy(options.rounds, folder, deploy_python)[0],
+            deploying.failure(options.rounds, folder),
             *emulator.measures(options.rounds, folder),
         ]
     finally:

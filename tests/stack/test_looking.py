@@ -56,6 +56,9 @@ def test_what_is_deployed_is_seen_saved_and_brought_back(checkout: Checkout) -> 
     assert "the app is up" in checkout.invoke("logs", "--stack", "local").stdout
     _follow(checkout)
 
+    told = checkout.invoke("history", "--stack", "local", "--json")
+    assert [one["changes"] for one in json.loads(told.stdout)["updates"]] == [{"create": 3}]
+
     saved = checkout.invoke("backup", "--stack", "local", "--json")
     assert saved.code == 0, saved.stderr
     copy = Path(json.loads(saved.stdout)["backup"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -238,3 +239,16 @@ def test_a_platform_that_cannot_be_looked_at_stops_nobody(
 
 def test_a_stray_is_named_in_words() -> None:
     assert str(Stray("environment", "1", "shop")) == "the execution environment shop (1)"
+
+
+def test_why_leftovers_are_not_imported(root: Path) -> None:
+    """The provider builds an imported environment once more, and cannot import the others (docs/reliability.md)."""
+    imports = {}
+    for name in ("31-import", "31-import-scoped"):
+        path = root / "tests" / "stack" / "data" / "recordings" / f"{name}.json"
+        steps = json.loads(path.read_text())["steps"]
+        imports[name] = next(step for step in steps if any(r["op"] == "import" for r in step.get("resources", ())))
+        sent = [(one["method"], one["path"].rpartition("/EE1/")[2]) for one in imports[name]["requests"]]
+        assert ("POST", "versions/") in sent, "a version of the environment, which is built"
+    told = " ".join(one["message"] for one in imports["31-import"]["diagnostics"])
+    assert "previously-imported resources that still specify an ID may not be replaced" in told

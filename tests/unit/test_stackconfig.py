@@ -29,6 +29,28 @@ def test_plain_stack_names_pass(name: str) -> None:
     assert stackconfig.check_stack_name(name) == name
 
 
+@pytest.mark.parametrize(
+    ("kind", "result", "counted", "own"),
+    [
+        ("update", "succeeded", {"create": 5}, {"create": 3}),
+        ("update", "failed", {"create": 3}, {"create": 1}),
+        ("update", "succeeded", {"create": 2, "same": 3}, {"create": 2, "same": 1}),
+        ("update", "succeeded", {"replace": 1, "same": 2, "update": 2}, {"replace": 1, "update": 2}),
+        ("update", "succeeded", {"same": 2}, {}),
+        ("update", "succeeded", {"create": 3, "same": 1, "update": 1}, {"create": 2, "update": 1}),
+        ("refresh", "succeeded", {"delete": 1, "same": 4}, {"delete": 1, "same": 2}),
+        ("destroy", "failed", {"delete": 3}, {"delete": 2}),
+        ("destroy", "succeeded", {"delete": 5}, {"delete": 3}),
+        ("refresh", "succeeded", {}, {}),
+    ],
+)
+def test_the_history_counts_what_is_on_the_platform(
+    kind: str, result: str, counted: dict[str, int], own: dict[str, int]
+) -> None:
+    """The numbers on the left are those that Pulumi gave in such a case."""
+    assert stackconfig.own_changes(kind, result, counted) == own
+
+
 def test_outputs_are_none_until_everything_is_there() -> None:
     assert stackconfig.outputs_from({"app_id": "a"}) is None
     everything = {name: name for name in stackconfig.StackOutputs.__dataclass_fields__}
