@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ToolMissing
+from toolkit.limits import TimeIsOver
 from toolkit.settings import SHORTEST_SECRET
 from toolkit.tools import Plugin, Tool
 
@@ -23,6 +24,7 @@ Event = dict[str, Any]
 # Seconds, 7 in all as GitHub gives them: Pulumi may finish or undo its step, then it has to stop, then it is killed and
 # its lock removed.
 CANCEL_GRACE, KILL_GRACE, UNLOCK_GRACE = 3.5, 0.8, 1.5
+PATIENT_GRACE = 30.0  # seconds to remove the lock when nobody waits for the end
 # What the settings decide; whatever the shell says about these is already in the settings.
 DECIDED = {
     "PULUMI_ACCESS_TOKEN",
@@ -126,8 +128,10 @@ class Warm:
         if self.request is None:  # it may not read its input yet
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGINT)
-        if not _ended(self.process, CANCEL_GRACE):
-            _end(self.process)
+        if not _ended(self.process, CANCEL_GRACE):  # it has changed nothing yet, and holds no lock
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            _ended(self.process, KILL_GRACE)
         self.close()
 
     def close(self) -> None:
@@ -169,7 +173,7 @@ def talk(
         in_order = _end(child.process)
         child.close()
         if not in_order and unlock:
-            _unlock(driver)
+            _unlock(driver, PATIENT_GRACE if isinstance(error, TimeIsOver) else UNLOCK_GRACE)
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(in_order) from None
         raise
@@ -319,7 +323,7 @@ def _end(child: subprocess.Popen[str]) -> bool:
     return False
 
 
-def _unlock(driver: Driver) -> None:
+def _unlock(driver: Driver, patience: float) -> None:
     """Remove the lock of a Pulumi that had to be killed; when that fails, the next run on this machine does it."""
     with suppress(OSError, subprocess.SubprocessError):
         subprocess.run(
@@ -328,7 +332,7 @@ def _unlock(driver: Driver) -> None:
             env=dict(driver.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=UNLOCK_GRACE,
+            timeout=patience,
             check=False,
         )
 

@@ -19,6 +19,10 @@ AT_ONCE = 0.001  # seconds
 ON = "What was done so far is kept: the same command goes on from there."
 
 
+class TimeIsOver(KeyboardInterrupt):
+    """What ends a block whose time is over: whoever cleans up need not hurry as after Ctrl-C."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """A phase: its usual limit in seconds (0: it follows from other settings), what it waits for, and the next step."""
@@ -29,21 +33,29 @@ class Phase:
 
 
 PHASES: Mapping[str, Phase] = {
-    "platform": Phase(180, "the local platform to start", "Its log tells more: invoke emulator.logs"),
+    "platform": Phase(180, "the local platform to start", "Its log tells more: invoke emulator.logs."),
     "preflight": Phase(30, "the checks of this machine and of the platform", "invoke doctor says which one hangs."),
     "stage": Phase(600, "the files that ship to be read and copied", "invoke stage shows what ships: leave some out."),
-    "environment image": Phase(1800, "the engine to build the Dockerfile", "Its output stands above: invoke build"),
-    "app image": Phase(1800, "build-app.sh to end", "Its output stands above: invoke build"),
+    "environment image": Phase(
+        1800, "the engine to build the Dockerfile", "Its output stands above; invoke build shows it again."
+    ),
+    "app image": Phase(1800, "build-app.sh to end", "Its output stands above; invoke build shows it again."),
     "smoke": Phase(900, "the checks of the app in its container", "invoke smoke shows what it does meanwhile."),
     "pulumi": Phase(1800, "Pulumi, its plugin and its Python packages", "invoke doctor says what is there."),
-    "preview": Phase(300, "Pulumi to say what would change", "Does the state's backend answer? invoke doctor"),
+    "preview": Phase(
+        300, "Pulumi to say what would change", "Does the state's backend answer? invoke doctor says where it is."
+    ),
     "deploy": Phase(0, "Pulumi and the platform to carry the changes out", f"{ON} invoke status shows what is there."),
-    "verify": Phase(0, "the public URL to serve this release", "See what runs: invoke status, invoke logs"),
-    "leftovers": Phase(300, "the platform to tell the reason, and to let go of what was left", f"invoke deploy. {ON}"),
-    "keep": Phase(300, "the platform to keep this release for a rollback", f"The app is deployed. {ON}"),
-    "rollback": Phase(0, "the release from before to serve again", "See invoke status. Then: invoke rollback"),
+    "verify": Phase(0, "the public URL to serve this release", "See what runs: invoke status, invoke logs."),
+    "leftovers": Phase(300, "the platform to tell the reason, and to let go of what was left", ON),
+    "keep": Phase(
+        300, "the platform to keep this release for a rollback", "The app is deployed; the next deployment keeps it."
+    ),
+    "rollback": Phase(
+        0, "the release from before to serve again", "See what runs with invoke status, then: invoke rollback."
+    ),
     "destroy": Phase(1800, "Pulumi and the platform to remove everything", f"{ON} invoke status shows what is left."),
-    "refresh": Phase(600, "Pulumi to read what the platform has", "Does the platform answer? invoke doctor"),
+    "refresh": Phase(600, "Pulumi to read what the platform has", "Does the platform answer? invoke doctor says so."),
 }
 
 
@@ -107,7 +119,7 @@ def within(seconds: float, error: Callable[[], TimedOut]) -> Iterator[None]:
         nonlocal rang
         if not over:
             rang = True
-            raise KeyboardInterrupt
+            raise TimeIsOver
 
     begun = time.monotonic()
     before = signal.signal(signal.SIGALRM, ring)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.reliability.bed import ROOT, Bed, bed
-from toolkit import beside, child, explain, staging
+from toolkit import beside, child, explain, preflight, staging
 from toolkit.child import Driver
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine]
@@ -83,6 +83,13 @@ def _with_program(before: str, after: str) -> Callable[[pytest.MonkeyPatch, Bed]
     return spoil
 
 
+def _app_vanishes(_patch: pytest.MonkeyPatch, made: Bed) -> None:
+    """Remove the application by hand: what the platform lacks is a reason to read everything anew."""
+    settings = preflight.with_local_platform(made.settings(), made.bench)
+    with preflight.platform_client(settings) as client:
+        client.delete("application", made.outputs()["app_id"])
+
+
 def _archive_vanishes(patch: pytest.MonkeyPatch, _bed: Bed) -> None:
     real = staging.stage
 
@@ -113,7 +120,9 @@ PLAYS: dict[str, Play] = {
     "app-gone": dataclasses.replace(
         refused("PATCH", f"{APPS}*", 404, {"message": "Not Found"}), stays=False, command="update"
     ),
-    "environment-version-gone": refused("GET", f"{ENVIRONMENTS}*/versions/*", 404, {"message": "Not Found"}),
+    "environment-version-gone": refused(
+        "GET", f"{ENVIRONMENTS}*/versions/*", 404, {"message": "Not Found"}, command="update", spoil=_app_vanishes
+    ),
     "environment-in-use": refused(
         "DELETE", f"{ENVIRONMENTS}*", 409, {"message": "Execution environment is in use"}, command="destroy"
     ),

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
+from tests.reliability import bed as beds
 from tests.reliability import kills
 from tests.reliability.bed import Bed, bed
-from toolkit import limits
+from tests.stack.checkout import Checkout
+from toolkit import beside, evidence, gate, limits, preflight, source, verify
+from toolkit.bench import Bench
+from toolkit.errors import Cancelled
+from toolkit.report import SmokeReport
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine]
 
@@ -75,3 +83,97 @@ def test_a_build_or_a_start_that_never_ends_is_not_waited_for(made: Bed, slow: s
     made.ask("PUT", "settings", {slow: SLOW})
     _ended_in_order(made, "deploy", "deploy", 8)
     _healed(made, "deploy")
+
+
+# --- doubles that hang ------------------------------------------------------------------------------------------------
+
+
+def _hangs(*_args: Any, **_options: Any) -> Any:
+    time.sleep(120)
+
+
+def _waits_for_tools(_settings: Any, bench: Bench) -> Any:
+    """As what makes the tools does: it ends when it is told to."""
+    bench.places.stop.wait(120)
+    raise Cancelled("nobody wants the tools any more")
+
+
+def _proves(phase: str) -> Callable[..., SmokeReport]:
+    def prove(_settings: Any, _release: Any, bench: Bench, **_options: Any) -> SmokeReport:
+        with bench.phase(phase):
+            _hangs()
+        return PASSED
+
+    return prove
+
+
+PASSED = SmokeReport({}, 0.0, ())
+DOUBLES: dict[str, tuple[Any, str, Any]] = {
+    "platform": (preflight, "start_emulator", _hangs),
+    "stage": (source, "stage", _hangs),
+    "environment image": (gate, "prove", _proves("environment image")),
+    "app image": (gate, "prove", _proves("app image")),
+    "smoke": (gate, "prove", _proves("smoke")),
+    "pulumi": (beside, "driver", _waits_for_tools),
+    "verify": (verify, "verify", _hangs),
+    "leftovers": (evidence, "gather", _hangs),
+}
+
+
+@pytest.mark.parametrize("phase", DOUBLES)
+def test_a_phase_whose_work_hangs_ends(made: Bed, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
+    made.prepare("deploy")
+    if phase == "leftovers":
+        made.ask(
+            "POST", "faults", {"rules": [{"path": f"{API}executionEnvironments/", "method": "POST", "status": 500}]}
+        )
+    with monkeypatch.context() as patch:
+        patch.setattr(beds, "_without_smoke", contextlib.nullcontext)
+        patch.setattr(gate, "prove", lambda *_args, **_options: PASSED)
+        patch.setattr(*DOUBLES[phase])
+        _ended_in_order(made, phase, "deploy", 2)
+    _healed(made, "deploy")
+
+
+# --- real containers --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, root: Path, pulumi_cli: Path) -> Iterator[Checkout]:
+    del pulumi_cli
+    copied = Checkout.copy(root, tmp_path / "toolkit")
+    copied.env["DATAROBOT_PROVIDER"] = "stand-in"
+    yield copied
+    copied.close()
+
+
+@pytest.mark.parametrize(
+    ("phase", "file", "text"),
+    [
+        ("app-image", "build-app.sh", "#!/bin/sh\necho building on\nsleep 100\n"),
+        ("smoke", "start-app.sh", "#!/bin/sh\nsleep 100\n"),
+    ],
+)
+def test_what_runs_in_a_container_is_ended_too(checkout: Checkout, phase: str, file: str, text: str) -> None:
+    checkout.write(f"custom_application/{file}", text)
+    engine = docker.from_env()
+    before = {one.id for one in engine.containers.list()}
+    try:
+        ended = checkout.invoke("deploy", "--stack", "local", "--yes", PHASE_SECONDS=f"{phase}=6")
+        assert ended.code == 9, ended.stdout + ended.stderr
+        assert f"The phase {phase.replace('-', ' ')} was not over within 6 s." in ended.stderr
+        if phase == "app-image":
+            assert "last sign of life: building on" in ended.stderr
+        deadline = time.monotonic() + 30
+        while left := [one for one in engine.containers.list() if one.id not in before and _sleeps(one)]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.2)
+    finally:
+        engine.close()
+
+
+def _sleeps(container: Any) -> bool:
+    """Whether a container runs what hangs here: others run tests beside this one."""
+    with contextlib.suppress(docker.errors.APIError):
+        return any("sleep 100" in " ".join(row) for row in container.top()["Processes"])
+    return False

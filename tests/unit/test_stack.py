@@ -676,3 +676,16 @@ def test_a_child_that_nobody_wants_is_ended_at_once(driver: Any, asked: bool) ->
     assert time.monotonic() - started < child.CANCEL_GRACE
     assert not alive(warm.process.pid)
     warm.end()  # once more is no error
+
+
+def test_a_child_that_nobody_wants_and_that_does_not_listen_is_killed(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "CANCEL_GRACE", 0.2)
+    drive = driver("signal.signal(signal.SIGINT, signal.SIG_IGN)\nsay(event='state')\ntime.sleep(60)")
+    warm = child.Warm(drive)
+    stack.ask_ahead(drive, warm, INPUTS, "", lambda _state: False)
+    started = time.monotonic()
+    warm.end()
+    assert time.monotonic() - started < child.CANCEL_GRACE + child.KILL_GRACE + 2
+    assert not alive(warm.process.pid)
