@@ -81,6 +81,12 @@ def _says(text: str) -> str:
 _FORM = '<form id="new"><input name="title" required><button>Save</button></form>\n    <a href'
 _ROOT = 'const root = ["", "api"].join("/");\n'
 
+# As routers of the client do that know their own paths only.
+_ROUTER = """\
+const routes = new Map([[START, "Welcome"]]);
+document.body.innerHTML = `<h2>${routes.get(location.pathname) ?? "404 Not Found"}</h2>`;
+"""
+
 SEEN = (
     BunApp("b_settings_are_optional", {_APP: _more(_optional("if (r.ok) settings = await r.json();"))}),
     BunApp(
@@ -148,5 +154,17 @@ SEEN = (
             ),
         },
         fails={"browser.requests": "./figures.js answers 404"},
+    ),
+    BunApp(
+        "b_router_without_its_base",
+        {_APP: _more(_ROUTER.replace("START", '"/"'))},
+        fails={"browser.page": "The page says “404 Not Found” of its own address"},
+    ),
+    BunApp(
+        "b_router_with_its_base", {_APP: _more(_ROUTER.replace("START", 'new URL(".", document.baseURI).pathname'))}
+    ),
+    BunApp(
+        "b_page_that_speaks_of_404",
+        {_INDEX: ("<a href", "<p>404</p><p>Tickets that say 404 not found</p><p>Page not found: 3</p>\n    <a href")},
     ),
 )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tests.apps.contexts import context
 from toolkit.browsing.model import Asked, BrowserResult, Said, Visit
+from toolkit.checks import browser
 from toolkit.checks.seen import coped_with
 
 HOST = "https://datarobot.invalid"
@@ -40,3 +43,24 @@ def test_a_call_that_is_missed_stays_one(changed: dict[str, object]) -> None:
 def test_what_chromium_writes_of_a_refused_call_is_no_error_of_the_page() -> None:
     said = Said("console", "Failed to load resource: the server responded with a status of 404 ()", "", "on load")
     assert coped_with(replace(SOUND, said=(said,))) == {f"{PREFIX}settings.json"}
+
+
+LOST = replace(SOUND.visits[0], lost="404 Not Found")
+
+
+def test_a_page_that_does_not_know_its_own_address_has_a_router_without_its_base(tmp_path: Path) -> None:
+    check = browser.page(context(tmp_path, browser=replace(SOUND, asked=(), visits=(LOST,))))
+    assert (check.status, check.title) == ("fail", "The page says “404 Not Found” of its own address")
+    assert "base" in check.hint
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"visits": (LOST,)},  # what is not found may be what it asked for
+        {"asked": (), "visits": (SOUND.visits[0], replace(LOST, how="click on “More”"))},
+    ],
+    ids=["a call failed", "another page"],
+)
+def test_a_page_may_say_that_something_else_was_not_found(tmp_path: Path, changed: dict[str, object]) -> None:
+    assert browser.page(context(tmp_path, browser=replace(SOUND, **changed))).status == "pass"

@@ -106,6 +106,7 @@ class Visit:
     shown: bool
     root: str = ""  # the element that ought to hold the page and is empty
     complains: bool = False  # it tells the visitor of an error
+    lost: str = ""  # the line by which it says that there is no such page
 
 
 @dataclass(frozen=True)

@@ -255,8 +255,17 @@ class Watch:
         if self.where(url) != "inside":
             self.strayed.append((url, how))
             return
-        visit = Visit(url, how, status, bool(shown["shown"]), str(shown["root"]), bool(shown["complains"]))
-        self.visits.append(visit)
+        self.visits.append(
+            Visit(
+                url,
+                how,
+                status,
+                bool(shown["shown"]),
+                str(shown["root"]),
+                bool(shown["complains"]),
+                str(shown["lost"]),
+            )
+        )
         types = {one["url"]: one["content_type"] for one in self.asked if one["kind"] == "stylesheet"}
         for sheet in shown["unstyled"]:
             self._sheets.setdefault(sheet, Sheet(sheet, types.get(sheet, ""), how))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from toolkit.browsing.model import Asked, Said
+from toolkit.browsing.model import Asked, BrowserResult, Said
 from toolkit.checks.context import Context
 from toolkit.checks.seen import (
     OF_CHROMIUM,
@@ -58,6 +59,14 @@ def page(context: Context) -> Check:
     if seen.problem:
         return failed(check, f"The browser cannot show the page: {seen.problem}", hint="Open it with --keep and look.")
     empty = [visit for visit in seen.visits if not visit.shown]
+    if not empty and (lost := _lost(seen)):
+        return failed(
+            check,
+            f"The page says “{lost}” of its own address",
+            f"The server answers it well. A router in the page looks for {context.prefix}, which it does not know.",
+            evidence=said_lines(context, seen.said),
+            hint="Give the router its base (new URL('.', document.baseURI).pathname), or keep routes in the hash.",
+        )
     if not empty:
         return passed(check, "the page shows something", evidence=dialog_lines(seen))
     first = empty[0]
@@ -85,6 +94,12 @@ def page(context: Context) -> Check:
         evidence=[f"reached by {first.how}", *said_lines(context, seen.said)],
         hint="Does the script that fills the page run? Open the page with --keep and look into the console.",
     )
+
+
+def _lost(seen: BrowserResult) -> str:
+    """What the start page says when it does not know its own address; nothing when something else may be missing."""
+    first = next(iter(seen.visits), None)
+    return first.lost[:80] if first is not None and first.status == HTTPStatus.OK and not failed_calls(seen) else ""
 
 
 def prefix(context: Context) -> Check:

@@ -50,5 +50,15 @@
   const empty = body && [...body.children].find((child) => !hidden.has(child.nodeName) && !child.children.length);
   if (!shown && empty) root = empty.id ? `#${empty.id}` : `<${empty.nodeName.toLowerCase()}>`;
   const complains = /\b(error|fail(ed|ure)?|could ?n[o']t|can ?not|unable|not found|404|wrong)\b/i.test(body?.innerText);
-  return { shown, root, complains, unstyled, links: [...links].slice(0, 300) };
+  // What a router says that knows no such page: a line of its own on a page with little else (a list of HTTP's answers
+  // has such lines, too), one that names the address, or nothing else at all.
+  const says = /^\W*(error )?404\W+((page )?not found|error|page)\W*$|^\W*(\w+ )?page (was |could )?not (be )?found\W*$/i;
+  const names = /not found|no (route|match)|can ?not (get|match|find)/i;
+  const here = location.pathname;
+  const all = (body?.innerText || "").trim();
+  const lines = all.split("\n").map((line) => line.trim());
+  const little = all.length < 600;
+  const unknown = (line) => (little && says.test(line)) || (line.length < 200 && line.includes(here) && names.test(line));
+  const lost = /^(404\W*)?not found\W*$/i.test(all) ? all : lines.find(unknown) || "";
+  return { shown, root, complains, lost, unstyled, links: [...links].slice(0, 300) };
 }
