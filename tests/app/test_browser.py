@@ -166,6 +166,7 @@ SOUND_APPS: Mapping[str, Mapping[str, Content]] = {
         "": "<!doctype html><div id=root></div><script src=https://cdn.example/react.js></script>"
         "<script>React.render()</script>",
     },
+    "a list of what HTTP answers": {"": page("<p>404 Not Found</p><p>" + "It is told in the body why. " * 25 + "</p>")},
     "a page that polls and never rests": {"app.js": "setInterval(() => fetch('./style.css?' + Math.random()), 20)"},
     "a script that is waiting for an answer": {
         "app.js": "fetch('./slow').then(() => { out.textContent = 'late' })",
