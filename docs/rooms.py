@@ -43,6 +43,7 @@ DOES = {
     "container": "run the app",
     "mutations": "known ways to break it",
     "judging": "what an answer is worth",
+    "places": "where a URL leads",
     "report": "checks and verdict",
     "image": "build both images",
     "processes": "what runs in a container",

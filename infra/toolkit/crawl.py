@@ -12,12 +12,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from ipaddress import ip_address
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
+from urllib.parse import urldefrag, urlsplit
 
 from toolkit.fetch import MEGABYTE, Fetch, Response
 from toolkit.judging import HTML_TYPES, Problem, header_references, misread, taken_as, textual, unfit
+from toolkit.places import Place, Site, normal, settled
 from toolkit.references.css import css_references
 from toolkit.references.html import html_document
 from toolkit.references.javascript import script_references
@@ -27,25 +26,9 @@ from toolkit.references.model import JAVASCRIPT_TYPES, ImportMap, Kind, Referenc
 MAX_PARSED = 8 * MEGABYTE
 MOST_MAPS = 100
 _MAP = re.compile(rb"[#@] ?sourceMappingURL=(\S+)")
-PUBLIC_HOST = "datarobot.invalid"  # what visitors have in their address bar, so to say; no such host can exist
-PLATFORM_ORIGIN = f"https://{PUBLIC_HOST}"  # the platform speaks https only
-# Paths of DataRobot itself that browser code of an app may use on purpose: same origin (platform-contract 4).
-PLATFORM_PATHS = ("/account/", "/api/v2/", "/api-gw/", "/usecases/", "/projects/", "/registry/", "/docs/", "/sign-in")
 _NEVER_FOLLOW = re.compile(
     r"(?:log|sign)[-_]?(?:out|off)|/(?:delete|remove|destroy|unsubscribe|shutdown)\b", re.IGNORECASE
 )
-
-
-class Place(StrEnum):
-    """Where a URL goes, seen from a page of the app on the platform."""
-
-    INSIDE = "inside"
-    ELSEWHERE = "elsewhere"  # another host
-    OUTSIDE = "outside"
-    PLATFORM = "platform"
-    LOOPBACK = "loopback"
-    INSECURE = "insecure"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -151,9 +134,7 @@ class _Crawl:
         self._start = start_url
         self._prefix = prefix
         self._limits = limits
-        parts = urlsplit(start_url)
-        self._origin = f"{parts.scheme}://{parts.netloc}"
-        self._host = parts.netloc
+        self._site = Site(start_url, prefix)
         self._asked: dict[str, Future[_Got]] = {}
         self._queue: deque[tuple[_Task, Future[_Got]]] = deque()
         self._answers: dict[str, Answer] = {}
@@ -162,14 +143,13 @@ class _Crawl:
         self._done: set[tuple[str, str]] = set()
         self._findings: dict[tuple[Problem, str], Finding] = {}
         self._hosts: dict[str, str] = {}
-        self._paths: dict[str, str] = {}
         self._pages = 0
         self._deadline = time.monotonic() + limits.seconds
         self._pool = ThreadPoolExecutor(limits.workers, "crawl")
 
     def run(self) -> CrawlResult:
         try:
-            self._ask(_Task(self._start, Kind.PAGE, None, self._shown(self._start), None, 0))
+            self._ask(_Task(self._start, Kind.PAGE, None, self._site.shown(self._start), None, 0))
             # Fetched at once, judged in the order of discovery: the same site gives the same result every time.
             while self._queue:
                 task, future = self._queue.popleft()
@@ -192,8 +172,8 @@ class _Crawl:
             tuple(self._findings.values()),
             self._hosts,
             served,
-            {self._path(url): body for url, body in self._bodies.items()},
-            {self._path(url): headers for url, headers in self._headers.items()},
+            {self._site.path(url): body for url, body in self._bodies.items()},
+            {self._site.path(url): headers for url, headers in self._headers.items()},
         )
 
     # asking
@@ -214,7 +194,7 @@ class _Crawl:
         return _Got(kept, digest, len(response.body))
 
     def _stop(self, message: str) -> None:
-        self._find(Problem.LIMIT, "", message, self._shown(self._start), Kind.PAGE)
+        self._find(Problem.LIMIT, "", message, self._site.shown(self._start), Kind.PAGE)
 
     def _once(self, url: str, how: str) -> bool:
         if (url, how) in self._done:
@@ -227,7 +207,7 @@ class _Crawl:
         if url not in self._answers:
             self._answers[url] = Answer(
                 url,
-                self._path(url),
+                self._site.path(url),
                 task.kind,
                 response.status,
                 response.content_type,
@@ -239,32 +219,32 @@ class _Crawl:
             if textual(response.content_type):
                 self._bodies[url] = response.body
         if response.error:
-            self._blame(Problem.BROKEN, task, f"{self._shown(url)}: {response.error}")
+            self._blame(Problem.BROKEN, task, f"{self._site.shown(url)}: {response.error}")
         elif response.status in (301, 302, 303, 307, 308):
             self._redirected(task, response)
         elif not 200 <= response.status < 300:
             linked = task.kind is Kind.DATA_FILE or (task.kind is Kind.PAGE and task.reference is not None)
             problem = Problem.DEAD_LINK if linked else Problem.MISSING
-            self._blame(problem, task, f"{self._shown(url)} answers {response.status}")
+            self._blame(problem, task, f"{self._site.shown(url)} answers {response.status}")
         elif (unfitness := unfit(task.kind, response, first=task.reference is None)) is not None:
-            self._blame(unfitness[0], task, f"{self._shown(url)} {unfitness[1]}")
+            self._blame(unfitness[0], task, f"{self._site.shown(url)} {unfitness[1]}")
         elif task.reference and not integrity_matches(task.reference.integrity, response.body):
-            message = f"{self._shown(url)} does not match its integrity attribute, so browsers refuse it"
+            message = f"{self._site.shown(url)} does not match its integrity attribute, so browsers refuse it"
             self._blame(Problem.INTEGRITY, task, message)
         else:
             if wrong := misread(response):
                 literal = task.reference.literal if task.reference else "./"
-                self._find(Problem.ENCODING, literal, f"{self._shown(url)} {wrong}", task.named_by, task.kind, url)
+                self._find(Problem.ENCODING, literal, f"{self._site.shown(url)} {wrong}", task.named_by, task.kind, url)
             self._read(task, response)
 
     def _redirected(self, task: _Task, response: Response) -> None:
         location = response.headers.get("location", "")
-        shown = self._shown(task.url)
+        shown = self._site.shown(task.url)
         if not location:
             self._blame(Problem.REDIRECT, task, f"{shown} answers {response.status} without a Location")
             return
-        target = self._absolute(task.url, location)
-        place = self._place(target)
+        target = self._site.absolute(task.url, location)
+        place = self._site.place(target)
         if target in (*task.hops, task.url) or len(task.hops) > 10:
             self._blame(Problem.REDIRECT, task, f"{shown} redirects in a loop")
         elif place in (Place.OUTSIDE, Place.PLATFORM):
@@ -299,23 +279,25 @@ class _Crawl:
         elif kind is Kind.MANIFEST:
             found = manifest_references(response.text())
             if found is None:
-                self._blame(Problem.TYPE, task, f"{self._shown(url)} is not a web manifest: it must be a JSON object")
+                self._blame(
+                    Problem.TYPE, task, f"{self._site.shown(url)} is not a web manifest: it must be a JSON object"
+                )
             elif self._once(url, "manifest"):
                 self._follow(found, task)
         elif kind is Kind.IMAGE and mime == "image/svg+xml" and self._once(url, "svg"):
-            document = html_document(response.text(), url, self._on_platform(url))
+            document = html_document(response.text(), url, self._site.on_platform(url))
             drawn = [ref for ref in document.references if ref.kind in (Kind.IMAGE, Kind.STYLESHEET)]
             self._follow(drawn, replace(task, page=_Page(url, ImportMap())))
 
     def _read_page(self, task: _Task, response: Response) -> None:
         self._pages += 1
         url = task.url
-        document = html_document(response.text(), url, self._on_platform(url))
+        document = html_document(response.text(), url, self._site.on_platform(url))
         base_url = document.base_url
-        if document.base is not None and self._place(self._absolute(url, base_url)) is not Place.INSIDE:
+        if document.base is not None and self._site.place(self._site.absolute(url, base_url)) is not Place.INSIDE:
             literal, line = document.base.literal, document.base.line
             message = f'<base href="{literal}"> moves every relative URL of the page out of the app\'s prefix'
-            self._find(Problem.OUTSIDE, literal, message, f"{self._shown(url)}:{line}", Kind.PAGE, base_url)
+            self._find(Problem.OUTSIDE, literal, message, f"{self._site.shown(url)}:{line}", Kind.PAGE, base_url)
             base_url = url  # one wrong base is one finding: judge the rest as if it were not there
         page = replace(task, page=_Page(base_url, document.import_map))
         self._follow(document.references, page)
@@ -323,16 +305,18 @@ class _Crawl:
 
     def _read_script(self, task: _Task, response: Response) -> None:
         base = task.page.base_url if task.page else self._start
-        found = script_references(response.text(), self._on_platform(base), script_url=self._on_platform(task.url))
+        found = script_references(
+            response.text(), self._site.on_platform(base), script_url=self._site.on_platform(task.url)
+        )
         self._follow(found, task)
 
     def _follow(self, found: Iterable[Reference], task: _Task) -> None:
         for ref in found:
-            named = f"{self._shown(task.url)}:{ref.line}"
+            named = f"{self._site.shown(task.url)}:{ref.line}"
             target = self._resolve(ref, task, named)
             if target is None:
                 continue
-            place = self._place(target, complete=ref.complete)
+            place = self._site.place(target, complete=ref.complete)
             if place is Place.INSIDE:
                 if ref.complete and self._wanted(ref, target, task):
                     depth = task.depth + (ref.kind in (Kind.PAGE, Kind.FRAME))
@@ -359,16 +343,16 @@ class _Crawl:
             if resolved is None:
                 message = f'import "{literal}": browsers cannot resolve a bare name without an import map'
                 self._find(Problem.SPECIFIER, literal, message, named, ref.kind)
-            return resolved and self._absolute(base, resolved, upgraded=False)
-        if not ref.complete and not _settled(literal):
+            return resolved and self._site.absolute(base, resolved, upgraded=False)
+        if not ref.complete and not settled(literal):
             return None
-        return self._absolute(base, literal, upgraded=ref.kind in _UPGRADED)
+        return self._site.absolute(base, literal, upgraded=ref.kind in _UPGRADED)
 
     def _may_be_right(self, ref: Reference, task: _Task, named: str) -> bool:
         """Whether a condition that the text does not settle may choose a URL that is right."""
         for other in ref.others:
             target = self._resolve(replace(ref, target=other, others=()), task, named)
-            if target is None or self._place(target, complete=False) in (Place.INSIDE, Place.UNKNOWN):
+            if target is None or self._site.place(target, complete=False) in (Place.INSIDE, Place.UNKNOWN):
                 return True
         return False
 
@@ -379,35 +363,6 @@ class _Crawl:
             followed = not _NEVER_FOLLOW.search(urlsplit(target).path)
             return followed and task.depth < self._limits.depth and self._pages < self._limits.pages
         return True
-
-    # places
-
-    def _absolute(self, base: str, url: str, *, upgraded: bool = True) -> str:
-        """Resolve like a browser. A visit of the app's own host by http ends at https; other requests are blocked."""
-        try:
-            parts = urlsplit(urljoin(base, url))
-        except ValueError:
-            return "invalid:"
-        insecure = parts.scheme in ("http", "ws")
-        own = parts.netloc == self._host and (upgraded or not insecure or self._origin.startswith("http:"))
-        if own or (parts.netloc == PUBLIC_HOST and not insecure):
-            return self._origin + urlunsplit(("", "", *parts[2:]))
-        return urlunsplit(parts)
-
-    def _place(self, target: str, *, complete: bool = True) -> Place:
-        parts = urlsplit(target)
-        if parts.scheme not in ("http", "https", "ws", "wss"):
-            return Place.UNKNOWN
-        if parts.netloc == self._host and f"{parts.scheme}://{parts.netloc}" == self._origin:
-            path = _normal(parts.path)
-            if path.startswith(self._prefix) or path + "/" == self._prefix:
-                return Place.INSIDE
-            if not complete and self._prefix.startswith(path):
-                return Place.UNKNOWN
-            return Place.PLATFORM if path.startswith(PLATFORM_PATHS) else Place.OUTSIDE
-        if _is_loopback(target):
-            return Place.LOOPBACK
-        return Place.INSECURE if parts.scheme in ("http", "ws") else Place.ELSEWHERE
 
     def _misplaced(self, place: Place, ref: Reference, target: str, named: str) -> None:
         literal = ref.literal
@@ -421,22 +376,9 @@ class _Crawl:
         elif place is Place.PLATFORM:
             problem, message = Problem.PLATFORM, f"{ref.via} {literal} asks DataRobot itself, not the app"
         else:
-            goes = _normal(urlsplit(target).path)
+            goes = normal(urlsplit(target).path)
             problem, message = Problem.OUTSIDE, f"{ref.via} {literal} goes to {goes}, outside the app's prefix"
         self._find(problem, literal, message, named, ref.kind, target, ref.target)
-
-    def _on_platform(self, url: str) -> str:
-        return PLATFORM_ORIGIN + url.removeprefix(self._origin)
-
-    def _path(self, url: str) -> str:
-        if (known := self._paths.get(url)) is None:
-            parts = urlsplit(url)
-            path = parts.path.removeprefix(self._prefix) + (f"?{parts.query}" if parts.query else "")
-            known = self._paths[url] = "" if path + "/" == self._prefix else path
-        return known
-
-    def _shown(self, url: str) -> str:
-        return f"./{self._path(url)}"
 
     # findings
 
@@ -468,8 +410,8 @@ class _Crawl:
         wanted: dict[str, None] = {}
         for url, body in self._bodies.items():
             for found in _MAP.findall(body[-4096:]):
-                target = self._absolute(url, found.decode("utf-8", "replace"))
-                if target not in self._asked and self._place(target) is Place.INSIDE and len(wanted) < MOST_MAPS:
+                target = self._site.absolute(url, found.decode("utf-8", "replace"))
+                if target not in self._asked and self._site.place(target) is Place.INSIDE and len(wanted) < MOST_MAPS:
                     wanted.setdefault(target)
         for response in self._pool.map(self._fetch, wanted):
             if response.status == 200 and not response.error:
@@ -480,7 +422,7 @@ class _Crawl:
     def _served(self) -> dict[str, str]:
         """Digest per path, without what differs between two looks or depends on where the app is mounted."""
         good = [answer for answer in self._answers.values() if answer.status == 200 and answer.size]
-        marks = (self._prefix.strip("/").rsplit("/", 1)[-1].encode(), self._host.encode())
+        marks = (self._prefix.strip("/").rsplit("/", 1)[-1].encode(), self._site.host.encode())
         fixed = [a for a in good if not any(m and m in self._bodies.get(a.url, b"") for m in marks)]
         fixed = [a for a in fixed if not self._asked[a.url].result().response.error]
         looked = [a for a in fixed if len(fixed) <= self._limits.second_look or a.content_type in _CHANGING]
@@ -488,32 +430,3 @@ class _Crawl:
             zip((a.url for a in looked), self._pool.map(lambda a: self._get(a.url).sha256, looked), strict=True)
         )
         return {a.path: a.sha256 for a in fixed if again.get(a.url, a.sha256) == a.sha256}
-
-
-# --- Where a literal leads --------------------------------------------------------------------------------------------
-
-
-def _normal(path: str) -> str:
-    return unquote(path) if "%" in path else path or "/"
-
-
-def _settled(literal: str) -> bool:
-    """Whether the known beginning of a URL says where it goes, whatever follows."""
-    scheme = re.match(r"(?:[a-z]+:)?//([^/]*)(/?)", literal)
-    if scheme:
-        return bool(scheme[2]) or _is_loopback(literal.rstrip(":") + ":1" if literal.endswith(":") else literal)
-    return literal != "/"
-
-
-def _is_loopback(url: str) -> bool:
-    try:
-        host = urlsplit(url if "://" in url else f"http:{url}").hostname or ""
-    except ValueError:
-        return False
-    if host in ("localhost", "host.docker.internal") or host.endswith(".localhost"):
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified

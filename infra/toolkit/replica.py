@@ -9,9 +9,10 @@ from types import TracebackType
 
 from toolkit.checks.context import Again
 from toolkit.container import RunningApp
-from toolkit.crawl import PLATFORM_ORIGIN, Answer
+from toolkit.crawl import Answer
 from toolkit.fetch import HttpFetch
 from toolkit.front import Front, Target
+from toolkit.places import PLATFORM_ORIGIN
 from toolkit.references.model import Kind
 from toolkit.waiting import wait
 

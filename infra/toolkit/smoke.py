@@ -32,10 +32,11 @@ from toolkit.checks import browser, build, crawl, environment, front, lifecycle,
 from toolkit.checks.context import Again, Built, Context, Sources, Waited
 from toolkit.checks.merge import merge
 from toolkit.container import ContainerFailed, ContainerState, RunningApp, RunSpec, StopResult
-from toolkit.crawl import PLATFORM_ORIGIN, PUBLIC_HOST, CrawlResult, Limits
+from toolkit.crawl import CrawlResult, Limits
 from toolkit.crawl import crawl as follow
 from toolkit.fetch import HttpFetch
 from toolkit.image import BUILD_OWNER, AppImage, BuildFailed
+from toolkit.places import PLATFORM_ORIGIN, PUBLIC_HOST
 from toolkit.processes import Inside
 from toolkit.report import Check, Moment, SmokeReport
 from toolkit.settings import Secret

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from toolkit.crawl import PLATFORM_ORIGIN, crawl
+from toolkit.crawl import crawl
 from toolkit.fetch import HttpFetch
 from toolkit.front import Front, Target
+from toolkit.places import PLATFORM_ORIGIN
 
 ASSETS = 1000
 APP_ID = "66aa00000000000000000001"

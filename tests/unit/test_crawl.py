@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from toolkit.crawl import PLATFORM_ORIGIN, PUBLIC_HOST, CrawlResult, Limits, crawl
+from toolkit.crawl import CrawlResult, Limits, crawl
 from toolkit.fetch import HttpFetch, Response
 from toolkit.judging import Problem, header_references, misread, unfit
+from toolkit.places import PLATFORM_ORIGIN, PUBLIC_HOST
 from toolkit.references.model import Kind
 
 HOST = "http://127.0.0.1:4000"

@@ -25,7 +25,6 @@ from toolkit.checks.seen import (
     dialog_lines,
     error_line,
     failed_calls,
-    is_loopback,
     number,
     other_hosts,
     said_lines,
@@ -33,7 +32,7 @@ from toolkit.checks.seen import (
     stream_problem,
     written,
 )
-from toolkit.crawl import PLATFORM_PATHS
+from toolkit.places import PLATFORM_PATHS, is_loopback
 from toolkit.report import Check, failed, passed, skipped, warned
 
 _PROGRAM_FAULTS = frozenset({"ReferenceError", "SyntaxError"})

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from toolkit.checks.context import App, Context
-from toolkit.crawl import PLATFORM_ORIGIN, Finding
+from toolkit.crawl import Finding
+from toolkit.places import PLATFORM_ORIGIN
 
 _TEXT: tuple[str, ...] = (
     ".html",

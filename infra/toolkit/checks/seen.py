@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from toolkit.browsing.model import CALLS, Asked, BrowserResult, Said
@@ -179,18 +178,6 @@ def written(context: Context, seen: BrowserResult, url: str) -> list[str]:
 def as_http(seen: BrowserResult, url: str) -> str:
     """Give the URL of a WebSocket as people know it."""
     return seen.short(re.sub("^ws(s?)://", r"http\1://", url))
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL means the visitor's own machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified
 
 
 def number(count: int, noun: str) -> str:
