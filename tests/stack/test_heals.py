@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.reliability.bed import ROOT, Bed, bed
-from toolkit import beside, child, explain, preflight, staging
+from toolkit import beside, explain, preflight, staging
 from toolkit.child import Driver
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine]
@@ -27,6 +27,7 @@ PROVIDER = "Terraform"  # in the provider's User-Agent: what we ask ourselves is
 ENVIRONMENTS, SOURCES = f"{API}executionEnvironments/", f"{API}customApplicationSources/"
 APPS = f"{API}customApplications/"
 USE_CASE = "6" * 24
+PROGRAM = Path("infra") / "toolkit" / "program.py"
 TAKEN = "{0} name must be unique, and name '{1}' is already in use"
 
 
@@ -68,19 +69,25 @@ def _with_environ(**told: str) -> Callable[[pytest.MonkeyPatch, Bed], None]:
     return spoil
 
 
-def _with_program(before: str, after: str) -> Callable[[pytest.MonkeyPatch, Bed], None]:
-    """Let another program run, with an input that the provider does not take."""
+def _change_program(made: Bed, before: str, after: str) -> None:
+    program = made.root / PROGRAM
+    text = program.read_text()
+    assert before in text
+    program.write_text(text.replace(before, after))
 
-    def spoil(patch: pytest.MonkeyPatch, made: Bed) -> None:
-        copy = made.root / "other" / "toolkit"
-        shutil.copytree(ROOT / "infra" / "toolkit", copy, dirs_exist_ok=True)
-        program = copy / "program.py"
-        text = program.read_text()
-        assert before in text
-        program.write_text(text.replace(before, after))
-        patch.setattr(child, "__file__", str(copy / "child.py"))
 
-    return spoil
+def _with_odd_language(_patch: pytest.MonkeyPatch, made: Bed) -> None:
+    """Let the program say something that the provider does not take."""
+    _change_program(made, 'programming_language="other"', 'programming_language="bun"')
+
+
+def _with_import(_patch: pytest.MonkeyPatch, made: Bed) -> None:
+    """Let the program import a source that is there: the provider would have to replace it."""
+    settings = preflight.with_local_platform(made.settings(), made.bench)
+    with preflight.platform_client(settings) as client:
+        there = client.put_source("made by hand", "a.txt", b"a")
+    options = f'opts=pulumi.ResourceOptions(import_="{there}"),'
+    _change_program(made, "runtime_parameter_values=parameters,", f"runtime_parameter_values=parameters, {options}")
 
 
 def _app_vanishes(_patch: pytest.MonkeyPatch, made: Bed) -> None:
@@ -113,7 +120,7 @@ PLAYS: dict[str, Play] = {
         {"message": TAKEN.format("Credential", "demo-key-2")},
         settings={"RUNTIME_ENV": "credential"},
     ),
-    "attribute": Play(spoil=_with_program('programming_language="other"', 'programming_language="bun"')),
+    "attribute": Play(spoil=_with_odd_language),
     "key-scope-unknown": refused(
         "POST", f"{SOURCES}*/versions/", 201, {"id": USE_CASE, "requiredKeyScopeLevel": "owner"}
     ),
@@ -150,15 +157,7 @@ PLAYS: dict[str, Play] = {
     "use-case-gone": refused(
         "POST", f"{API}useCases/*", 404, {"message": "Not Found"}, settings={"APP_USE_CASES": USE_CASE}
     ),
-    "imported": Play(
-        spoil=_with_program(
-            "required_key_scope_level=inputs.key_scope or None,\n    )\n    application",
-            "required_key_scope_level=inputs.key_scope or None,\n"
-            "        opts=pulumi.ResourceOptions(import_=__import__('os').environ['IMPORTED']),\n"
-            "    )\n    application",
-        ),
-        command="update",
-    ),
+    "imported": Play(spoil=_with_import),
     "no-token": Play(spoil=_with_environ(DATAROBOT_API_TOKEN="")),
     "not-an-api": Play(spoil=_with_environ(DATAROBOT_ENDPOINT="http://127.0.0.1:PORT/nothing")),
     "no-address": Play(spoil=_with_environ(DATAROBOT_ENDPOINT="not-a-url")),
@@ -210,6 +209,7 @@ def _played(made: Bed, play: Play, cause: str, monkeypatch: pytest.MonkeyPatch) 
         again = made.run("destroy" if play.command == "destroy" else "deploy")
     made.ask("DELETE", "faults")
     made.more = {}
+    shutil.copyfile(ROOT / PROGRAM, made.root / PROGRAM)
     if again.code:
         return False
     assert made.trouble("deploy") == ""
