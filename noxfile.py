@@ -18,6 +18,8 @@ nox.options.stop_on_first_error = False
 ROOT = Path(__file__).parent
 SCRIPTS = ["bootstrap", ".ci/run", "custom_application/build-app.sh", "custom_application/start-app.sh"]
 WORKFLOWS = sorted(str(path) for path in Path(".github", "workflows").glob("*.yml"))
+# All tests at once wait more than they work: two processes, each with whole files, so that what a file shares stays so.
+TOGETHER = ("--numprocesses=2", "--dist=loadfile")
 TEST_REQUIREMENTS = ("-r", "requirements.txt", "-r", "tests/requirements.txt")
 
 
@@ -44,7 +46,7 @@ def tests(session: nox.Session) -> None:
     """Run all tests (unit, engine, app, stack, contract, judges), then lint and types. Arguments go to pytest."""
     _programs(session, {"chromium": "chromium", "dash": "dash", "bash": "bash", "podman": "podman netavark"})
     session.install(*TEST_REQUIREMENTS)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or TOGETHER))
     if not session.posargs:
         session.notify("lint")
         session.notify("types")
@@ -100,6 +102,14 @@ def backends(session: nox.Session) -> None:
     """Deploy with the state in an S3-compatible store, which runs in an environment of its own."""
     session.install(*TEST_REQUIREMENTS)
     session.run("python", "tests/reliability/backends.py", *session.posargs)
+
+
+@nox.session(default=False)
+def transcript(session: nox.Session) -> None:
+    """Record docs/transcript.md, the pictures of the terminal and of a smoke report: real commands, a few minutes."""
+    _programs(session, {"chromium": "chromium"})
+    session.install(*TEST_REQUIREMENTS)
+    session.run("python", "tests/transcript/run.py")
 
 
 @nox.session(default=False, venv_backend="none")
