@@ -22,11 +22,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
 
 from playwright.sync_api import sync_playwright  # noqa: E402
 from rich.text import Text  # noqa: E402
-from toolkit.browser import find_chromium  # noqa: E402
 
 from tests.stack.checkout import Checkout  # noqa: E402
 from tests.transcript import terminal  # noqa: E402
 from tests.transcript.terminal import Shown, Typed  # noqa: E402
+from toolkit.browsing.finding import find_chromium  # noqa: E402
 
 DOCS = ROOT / "docs"
 PAGE = DOCS / "transcript.md"

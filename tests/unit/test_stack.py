@@ -556,6 +556,7 @@ LOCKED = """error: the stack is currently locked by 1 lock(s). Either wait for t
         (socket.gethostname(), os.getpid(), True),
         ("elsewhere", 2**22 + 1, False),
     ],
+    ids=["no process", "another process", "another machine"],
 )
 def test_whether_the_owner_of_a_lock_is_dead(host: str, pid: int, dead: bool) -> None:
     owner = stack.lock_owner(LOCKED.format(host=host, pid=pid))

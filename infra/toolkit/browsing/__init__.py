@@ -1,1 +1,0 @@
-"""Use an app in a real browser: find one, look at the page, write down what happens."""
