@@ -82,6 +82,8 @@ def unfit(kind: Kind, response: Response, *, first: bool = False) -> tuple[Probl
     if kind in _READ_AS_TEXT and response.body.startswith(_GZIP):
         return Problem.BROKEN, "is compressed, but has no Content-Encoding: gzip: browsers take it for damaged"
     if kind in (Kind.PAGE, Kind.FRAME):
+        if first and not response.body.strip():
+            return Problem.BROKEN, f"answers {response.status} without a page: its body is empty"
         if first and taken_as(response) not in HTML_TYPES and not _is_json(response) and not _is_plain_text(response):
             return (
                 Problem.TYPE,

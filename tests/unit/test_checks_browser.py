@@ -64,3 +64,25 @@ def test_a_page_that_does_not_know_its_own_address_has_a_router_without_its_base
 )
 def test_a_page_may_say_that_something_else_was_not_found(tmp_path: Path, changed: dict[str, object]) -> None:
     assert browser.page(context(tmp_path, browser=replace(SOUND, **changed))).status == "pass"
+
+
+SCRIPT = Asked(f"{HOST}{PREFIX}a.js", "GET", "script", "inside", "on load", 200, "application/octet-stream")
+REFUSED = Said("console", "Failed to load module script: Expected a JavaScript module", f"{SCRIPT.url}:1", "on load")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "status"),
+    [
+        ("application/octet-stream", (), "pass"),  # a classic script runs whatever it is called
+        ("text/plain", (), "pass"),
+        ("text/html", (), "fail"),
+        ("image/png", (), "fail"),
+        ("application/octet-stream", (REFUSED,), "fail"),
+        ("application/octet-stream", (replace(REFUSED, place=f"{HOST}{PREFIX}b.js:1"),), "pass"),
+    ],
+)
+def test_a_script_of_another_type_counts_when_the_browser_does_not_run_it(
+    tmp_path: Path, kind: str, said: tuple[Said, ...], status: str
+) -> None:
+    seen = replace(SOUND, asked=(replace(SCRIPT, content_type=kind),), said=said)
+    assert browser.requests(context(tmp_path, browser=seen)).status == status

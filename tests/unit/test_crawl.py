@@ -485,7 +485,7 @@ def test_http_fetch_answers_with_words_instead_of_exceptions(server: str) -> Non
         ("application/problem+json", b"[]", True),
         ("application/json", b"<!doctype html>", False),
         ("text/plain", b"<!doctype html>", False),
-        ("text/html", b"", True),
+        ("text/html", b"<p>", True),
     ],
 )
 def test_the_start_is_a_page_or_a_json_document(mime: str, body: bytes, fine: bool) -> None:
@@ -596,3 +596,13 @@ def test_source_maps_are_looked_at_but_not_missed() -> None:
     crawled = result(site)
     assert crawled.bodies["a.js.map"] == b'{"sources": []}'
     assert crawled.findings == ()
+
+
+@pytest.mark.parametrize(("status", "body"), [(204, b""), (200, b""), (200, b" \n")])
+def test_a_start_page_without_a_body_is_none(status: int, body: bytes) -> None:
+    response = Response(START, status, {"content-type": "text/html"}, body)
+    assert unfit(Kind.PAGE, response, first=True) == (
+        Problem.BROKEN,
+        f"answers {status} without a page: its body is empty",
+    )
+    assert unfit(Kind.FRAME, response) is None

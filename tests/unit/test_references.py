@@ -232,3 +232,17 @@ def test_what_is_handed_to_a_function_that_fetches_it_counts(source: str) -> Non
 )
 def test_what_only_looks_like_it_does_not_count(source: str) -> None:
     assert not [one for one in script_references(source, "https://host/p/") if one.target.startswith("/")]
+
+
+def test_what_htmx_asks_for_is_named_by_the_attributes_of_any_element() -> None:
+    text = (
+        '<button hx-get="/items">a</button>\n<div data-hx-delete="items/1" hx-target="/x">b</div>\n'
+        '<p hx-ext="sse" sse-connect="/events">c</p>\n<p ws-connect="ws">d</p>\n<p hx-post="/{{ id }}">e</p>\n'
+    )
+    found = [(ref.literal, ref.kind.value, ref.line, ref.via) for ref in html_document(text, PAGE, PAGE).references]
+    assert found == [
+        ("/items", "call", 1, "<button hx-get>"),
+        ("items/1", "call", 2, "<div data-hx-delete>"),
+        ("/events", "call", 3, "<p sse-connect>"),
+        ("ws", "WebSocket", 4, "<p ws-connect>"),
+    ]

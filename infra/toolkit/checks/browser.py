@@ -27,6 +27,7 @@ from toolkit.checks.seen import (
     failed_calls,
     number,
     other_hosts,
+    refused_scripts,
     said_lines,
     socket_problem,
     stream_problem,
@@ -158,8 +159,9 @@ def requests(context: Context) -> Check:
     if (reason := blind(context)) or seen is None:
         return skipped(check, reason)
     wrong: dict[str, tuple[Asked, str]] = {}
+    refused = refused_scripts(seen)
     for asked in seen.asked:  # a URL may be asked for again later on; what counts is when it went wrong first
-        if problem := asset_problem(asked):
+        if problem := asset_problem(asked, refused):
             wrong.setdefault(asked.url, (asked, problem))
     if wrong:
         first, problem = next(iter(wrong.values()))

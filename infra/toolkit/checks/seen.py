@@ -12,7 +12,7 @@ from toolkit.checks.context import Context
 from toolkit.checks.origin import places
 from toolkit.crawl import Finding
 from toolkit.judging import Problem
-from toolkit.references.model import JAVASCRIPT_TYPES, Kind
+from toolkit.references.model import Kind
 
 SHOWN = 8  # lines of evidence
 # Errors that Chromium itself writes to the console: each is told by something better.
@@ -23,7 +23,9 @@ OF_CHROMIUM = re.compile(
     re.IGNORECASE,
 )
 _BENIGN_FAILURES = ("net::ERR_ABORTED", "net::ERR_BLOCKED_BY_CSP", "csp", "net::ERR_BLOCKED_BY_CLIENT")
-_CODE_TYPES = JAVASCRIPT_TYPES | {"application/json", "text/json", "text/css", "application/wasm"}
+# A script of another type runs all the same, but for these, for modules, and where nosniff says so: Chromium logs that.
+_NEVER_A_SCRIPT = ("text/html", "application/xhtml+xml", "image/", "audio/", "video/", "text/csv")
+_REFUSED_SCRIPT = re.compile(r"^(?:Failed to load module script|Refused to execute script)")
 
 
 def blind(context: Context) -> str:
@@ -40,10 +42,16 @@ def blind(context: Context) -> str:
     return ""
 
 
-def asset_problem(asked: Asked) -> str:
+def refused_scripts(seen: BrowserResult) -> list[str]:
+    """What Chromium says of the scripts that it does not run, each with its URL."""
+    return [f"{said.place} {said.text}" for said in seen.said if _REFUSED_SCRIPT.match(said.text)]
+
+
+def asset_problem(asked: Asked, refused: Sequence[str]) -> str:
     """What is wrong with something that the page is made of; nothing when it is well, or no part of it.
 
-    Of the kind "other" are icons, which are asked for anew at each address, and hints: the crawl judges them.
+    `refused` is what `refused_scripts` gives. Of the kind "other" are icons, which are asked for anew at each address,
+    and hints: the crawl judges them.
     """
     if (
         asked.where != "inside"
@@ -61,7 +69,8 @@ def asset_problem(asked: Asked) -> str:
         return "" if asked.failure.startswith(_BENIGN_FAILURES) else f"breaks off ({asked.failure})"
     if asked.status != 200 or not asked.content_type:
         return ""
-    if asked.kind == "script" and asked.content_type not in _CODE_TYPES:
+    never = asked.content_type.startswith(_NEVER_A_SCRIPT) or any(asked.url in said for said in refused)
+    if asked.kind == "script" and never:
         return f"answers {asked.content_type} instead of a script"
     if asked.kind in ("image", "font", "media") and asked.content_type == "text/html":
         return f"answers text/html instead of {'an image' if asked.kind == 'image' else f'a {asked.kind}'}"

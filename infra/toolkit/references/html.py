@@ -57,6 +57,9 @@ _SIMPLE_ATTRIBUTES: dict[str, tuple[tuple[str, Kind], ...]] = {
     "use": (("href", Kind.IMAGE), ("xlink:href", Kind.IMAGE)),
     "video": (("src", Kind.MEDIA), ("poster", Kind.IMAGE)),
 }
+# What htmx asks for, on any element (https://htmx.org/reference/#attributes; also written data-hx-…).
+_HTMX = {f"hx-{method}": Kind.CALL for method in ("get", "post", "put", "patch", "delete")}
+_HTMX |= {"sse-connect": Kind.CALL, "ws-connect": Kind.SOCKET}
 
 
 class _Element:
@@ -137,9 +140,12 @@ def _of_any_element(one: _Element, lines: Lines, page_url: str) -> Iterator[Refe
         yield _attribute(one, "formaction", Kind.LINK, lines)
     if style := one.value("style"):
         yield from _offset(css_references(style, declarations=True), lines.of(style) - 1, "document")
-    for name, handler in one.attributes.items():
-        if name.startswith("on") and handler:
-            yield from _offset(script_references(handler, page_url), lines.of(handler) - 1, "document")
+    for name, value in one.attributes.items():
+        asked = _HTMX.get(name.removeprefix("data-"))
+        if asked is not None and value and "{" not in value:
+            yield _attribute(one, name, asked, lines)
+        elif name.startswith("on") and value:
+            yield from _offset(script_references(value, page_url), lines.of(value) - 1, "document")
 
 
 _NOSCRIPT = re.compile(r"(<noscript\b[^>]*>)(.*?)(</noscript\s*>)", re.IGNORECASE | re.DOTALL)
