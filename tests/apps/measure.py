@@ -21,7 +21,7 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException, ImageNotFound
 
-from tests.apps import browser_apps, bun_apps, more_apps, stranger_apps, whole_apps
+from tests.apps import browser_apps, bun_apps, framework_apps, more_apps, stranger_apps, whole_apps
 from tests.apps.bun_apps import BunApp
 from toolkit import baseimage, bundles, image, smoke
 from toolkit import engine as engines
@@ -32,8 +32,9 @@ from toolkit.report import Check, failed
 from toolkit.settings import Secret
 from toolkit.source import SourceFile, StagedSource
 
-USED = (*browser_apps.ALL, *whole_apps.SEEN, *stranger_apps.SEEN)
-CORPUS = (*bun_apps.ALL, *more_apps.MORE, *whole_apps.PLAIN, *stranger_apps.PLAIN, *USED)
+USED = (*browser_apps.ALL, *whole_apps.SEEN, *stranger_apps.SEEN, *framework_apps.SEEN)
+ASKED = (*more_apps.MORE, *whole_apps.PLAIN, *stranger_apps.PLAIN, *framework_apps.PLAIN)
+CORPUS = (*bun_apps.ALL, *ASKED, *USED)
 AT_ONCE = 3  # apps wait more than they work: this is what two cores bear
 OUTCOMES = ("hit", "miss", "other cause", "false alarm", "not measured")
 GRAVITY = {"pass": 0, "warn": 1, "fail": 2, "error": 3}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from tests.apps.bun_apps import BASE, PAGE, SERVER, BunApp
 
@@ -271,13 +272,15 @@ MORE_SOUND = (
 
 # --- Broken -----------------------------------------------------------------------------------------------------------
 
-_P, _A, _L = "front.prefix", "front.assets", "start.listens"
+
+def _broken(name: str, words: str, changes: Mapping[str, str | None], patience: float = 40, *, check: str) -> BunApp:
+    """An app that fails `check` with these words."""
+    return BunApp(name, changes, fails={check: words}, patience=patience)
 
 
-def _leaves(name: str, words: str, changes: dict[str, str]) -> BunApp:
-    """An app from whose prefix something leads out."""
-    return BunApp(name, changes, fails={_P: words})
-
+_leaves = partial(_broken, check="front.prefix")  # something leads out of its prefix
+_asset = partial(_broken, check="front.assets")
+_listens = partial(_broken, check="start.listens")
 
 _OUT = (
     _leaves("out_script", "/app.js", {"public/index.html": PAGE.replace('src="./app.js', 'src="/app.js')}),
@@ -338,10 +341,6 @@ _OUT = (
 )
 
 
-def _asset(name: str, words: str, changes: Mapping[str, str | None], check: str = _A) -> BunApp:
-    return BunApp(name, changes, fails={check: words})
-
-
 _HTML_404 = (_NOT_FOUND, 'return new Response(Bun.file(root + "/index.html"));')
 _ASSETS = (
     _asset("module_as_text", "app.js is text/plain", _server(_typed(".js", "text/plain"))),
@@ -388,12 +387,12 @@ _ASSETS = (
             '{ headers: { "content-type": "text/javascript" } });'
         ),
     ),
-    _asset("dist_is_empty", "answered with 404", {"build-app.sh": "#!/bin/sh\nmkdir -p dist\n"}, "start.probe"),
+    _asset("dist_is_empty", "answered with 404", {"build-app.sh": "#!/bin/sh\nmkdir -p dist\n"}, check="start.probe"),
     _asset(
         "redirect_loop",
         "redirect",
         _server(first='if (path === "/") return new Response(null, { status: 302, headers: { location: "./" } });'),
-        "front.page",
+        check="front.page",
     ),
     _asset(
         "redirect_to_own_host",
@@ -401,13 +400,13 @@ _ASSETS = (
         _server(
             first='if (path === "/") return Response.redirect("http://" + request.headers.get("host") + "/index.html");'
         ),
-        "front.page",
+        check="front.page",
     ),
     _asset(
         "login_redirect",
         "redirects to",
         _server(first='if (path === "/") return new Response(null, { status: 302, headers: { location: "/login" } });'),
-        "front.page",
+        check="front.page",
     ),
     _asset(
         "host_check",
@@ -415,13 +414,9 @@ _ASSETS = (
         _server(
             first='if (!request.headers.get("host")?.startsWith("myapp.")) return new Response("Invalid Host", { status: 403 });'
         ),
-        "start.probe",
+        check="start.probe",
     ),
 )
-
-
-def _listens(name: str, words: str, changes: dict[str, str], patience: float = 40) -> BunApp:
-    return BunApp(name, changes, fails={_L: words}, patience=patience)
 
 
 def _hook(line: str) -> dict[str, str]:
@@ -510,7 +505,7 @@ _STARTS = (
     BunApp(
         "token_by_dot_without_slash",
         {"start-app.sh": "#!/bin/sh\nset -a\n. .env || true\nset +a\nexec bun index.ts\n"},
-        fails={_L: "exited"},
+        fails={"start.listens": "exited"},
     ),
     BunApp(
         "file_dependency",

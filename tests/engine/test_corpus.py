@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import bun_apps, measure, more_apps, stranger_apps, whole_apps
+from tests.apps import bun_apps, measure
 from tests.apps.bun_apps import BunApp
 from tests.apps.measure import Measured
 from toolkit import baseimage, image
 from toolkit import engine as engines
 
-APPS = (*more_apps.MORE, *whole_apps.PLAIN, *stranger_apps.PLAIN)
+APPS = measure.ASKED
 
 
 @pytest.fixture(scope="module")

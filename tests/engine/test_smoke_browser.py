@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.apps import browser_apps, stranger_apps, whole_apps
+from tests.apps import measure
 from tests.apps.bun_apps import BunApp
 from tests.engine.test_smoke import Ground, at_once, expected, ground, told
 from toolkit.browsing.finding import find_chromium
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-APPS = (*browser_apps.ALL, *whole_apps.SEEN, *stranger_apps.SEEN)
+APPS = measure.USED
 
 
 @pytest.fixture(scope="module")

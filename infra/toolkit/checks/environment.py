@@ -20,6 +20,7 @@ from toolkit.settings import Secret
 KEY = "DATAROBOT_API_TOKEN"
 ENDPOINT = "DATAROBOT_ENDPOINT"
 START = "start-app.sh"
+LOAD_FIRST = "Load .env in start-app.sh before any of its servers starts:  set -a; . ./.env; set +a"
 LOAD_HINT = "Load .env in start-app.sh before the server starts:  set -a; . ./.env; set +a"
 _LOADED_BY_CODE = re.compile(r"(?:Bun\.file|readFile|loadEnvFile|dotenv)[^\n]{0,120}(?:\.env\b|override)")
 # What the build step sees instead of secrets (toolkit.image): on the platform the real values would be in its place.
@@ -51,7 +52,7 @@ def token(context: Context) -> Check:
                 f"Behind the serving process, {restricted} runs with the platform's restricted token",
                 "If it is that one which asks DataRobot, it may read neither use cases nor notebooks.",
                 evidence=[START],
-                hint="Load .env in start-app.sh before any of its servers starts:  set -a; . ./.env; set +a",
+                hint=LOAD_FIRST,
             )
         return passed(check, "the serving process holds the full token")
     if full := _behind(context, context.full_token):
@@ -60,7 +61,7 @@ def token(context: Context) -> Check:
             f"The serving process holds {_what(value, context)}, {full} behind it the full one",
             "A mere proxy needs no token. If the serving process itself asks DataRobot, it has to have it, too.",
             evidence=[START],
-            hint="Load .env in start-app.sh before any of its servers starts:  set -a; . ./.env; set +a",
+            hint=LOAD_FIRST,
         )
     if value is None:
         return failed(check, f"The serving process has no {KEY}", "Something unsets it before the server starts.",
@@ -132,9 +133,7 @@ _LOADS = re.compile(r"(?m)(?:^|[\s;&(])(?:\.|source)\s+\S*\.env\b")
 def _in_a_child(context: Context, script: str) -> tuple[str, str] | None:
     """Find the script that start-app.sh calls, not sources, to load `.env`: what it sets ends with it."""
     for called in _CALLED.findall(script):
-        if called in context.paths and re.search(
-            r"(?m)(?:^|[\s;&(])(?:\.|source)\s+\S*\.env\b", context.text_of(called)
-        ):
+        if called in context.paths and _LOADS.search(context.text_of(called)):
             return f"{called} loads .env in a process of its own, which the server does not see", called
     return None
 
@@ -153,7 +152,7 @@ def _cause(script: str) -> tuple[str, str]:
         return "`. .env` searches PATH, not this folder; write `. ./.env`", ". .env"
     if re.search(r"\(\s*(?:set -a\s*[;&\n]+\s*)?(?:\.|source)\s+\S*\.env[^)]*\)", script):
         return ".env is loaded in a subshell, which the server does not see", ".env"
-    loaded = re.search(r"(?:^|[\s;&(])(?:\.|source)\s+\S*\.env\b", script)
+    loaded = _LOADS.search(script)
     if loaded and re.search(r"(?m)^\s*(?:exec\s+)?(?:bun|node|npm|npx|bunx)\b", script[: loaded.start()]):
         return ".env is loaded after the server was started", ".env"
     if loaded and re.search(rf"{KEY}=", script[loaded.end() :]):

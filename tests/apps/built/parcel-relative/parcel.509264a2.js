@@ -1,0 +1,2 @@
+var e=globalThis,r={},t={},o=e.parcelRequire5b12;null==o&&((o=function(e){if(e in r)return r[e].exports;if(e in t){var o=t[e];delete t[e];var n={id:e,exports:{}};return r[e]=n,o.call(n.exports,n,n.exports),n.exports}var i=Error("Cannot find module '"+e+"'");throw i.code="MODULE_NOT_FOUND",i}).register=function(e,r){t[e]=r},e.parcelRequire5b12=o),(0,o.register)("401A8",function(e,r){e.exports=import("59iH0").then(()=>o("9jQA6"))}),document.querySelector("#more").onclick=async()=>{let e=await o("401A8");document.querySelector("#out").textContent=e.text};
+

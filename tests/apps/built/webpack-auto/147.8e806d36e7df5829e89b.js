@@ -1,0 +1,1 @@
+"use strict";(self.webpackChunkwebpack=self.webpackChunkwebpack||[]).push([[147],{147(e,k,c){c.d(k,["text",0,"more"])}}]);

@@ -1,0 +1,1 @@
+"use strict";(self.webpackChunkwebpack=self.webpackChunkwebpack||[]).push([[480],{480(e,t,c){c.d(t,["start",0,()=>{document.querySelector("#o").textContent="started"}])}}]);
