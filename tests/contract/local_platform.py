@@ -11,20 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from aiohttp import web
 
 from toolkit.emulator import identity
-from toolkit.emulator.console_page import ConsolePage
-from toolkit.emulator.edge import Edge
 from toolkit.emulator.identity import Identity
-from toolkit.emulator.listening import Listener
-from toolkit.emulator.mishaps import mishaps
-from toolkit.emulator.presence import Visits
-from toolkit.emulator.recording import Requests, recorded
-from toolkit.emulator.routes import Routes
-from toolkit.emulator.server import LARGEST_BODY, straight
-from toolkit.emulator.steering import Steering
-from toolkit.emulator.store import Body, Store
+from toolkit.emulator.objects import Body
+from toolkit.emulator.presence import Reads, Visits
+from toolkit.emulator.store import Store
+from toolkit.emulator.wiring import Parts, wired
 from toolkit.front import Target
 from toolkit.upstream import Upstream
 
@@ -101,24 +94,19 @@ def local_platform(data: Path) -> Iterator[LocalPlatform]:
         ended = asyncio.Event()
         over.append((asyncio.get_running_loop(), ended))
         async with Upstream() as upstream:
-            visits = Visits()
-            routes = Routes(store, runner, who, lambda: platform.url, visits)
-            plant = lambda: None  # noqa: E731
-            steering = Steering(store, lambda: runner, routes, data, plant=plant, requests=platform.requests)
-            requests = Requests(platform.requests.append)
-            record = recorded(requests, lambda text: failures.append(AssertionError(text)))
-            app = web.Application(client_max_size=LARGEST_BODY, middlewares=[record, mishaps(steering.faults)])
-            routes.add_to(app)
-            there = lambda: not steering.faults.there  # noqa: E731
-            edge = Edge(store, runner, who, routes, upstream, visits, requests, is_open=there)
-            edge.add_to(app)
-            console = ConsolePage(
-                store, runner, steering, platform.requests, edge.signed_in, lambda: f"{platform.url}/api/v2", visits
+            parts = Parts(
+                data=data,
+                store=store,
+                runner=runner,
+                identity=who,
+                requests=platform.requests,
+                visits=Visits(),
+                reads=Reads(),
+                base=lambda: platform.url,
+                plant=lambda: None,
+                log=lambda text: failures.append(AssertionError(text)),
             )
-            console.add_to(app)
-            steering.add_to(app)
-            shortcut = straight(edge, record, steering.faults)
-            listener = Listener(app, shutdown_timeout=0.2, shortcut=shortcut, express=edge.express)
+            listener, _ = wired(parts, upstream, shutdown_timeout=0.2)
             await listener.setup()
             try:
                 platform.url = f"http://127.0.0.1:{await listener.listen('127.0.0.1', 0)}"

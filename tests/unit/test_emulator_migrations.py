@@ -12,7 +12,8 @@ import pytest
 
 from toolkit.emulator import lock, migrations
 from toolkit.emulator.fields import Invalid
-from toolkit.emulator.store import DATABASE, Store
+from toolkit.emulator.objects import DATABASE
+from toolkit.emulator.store import Store
 
 OLD = f"BEGIN; {migrations.STEPS[0]} PRAGMA user_version=1; COMMIT;"
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.contract.local_platform import LocalPlatform, local_platform
-from toolkit.emulator import context, listening, routes
+from toolkit.emulator import answers, context, listening, uploads
 from toolkit.emulator.context import BadContext, unpack
 
 
@@ -70,8 +70,8 @@ def test_what_is_no_request_gets_a_clear_answer(
 def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(
     platform: LocalPlatform, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "LARGEST_JSON", 2**20)
-    monkeypatch.setattr(routes, "LARGEST_UPLOAD", 2**20)
+    monkeypatch.setattr(answers, "LARGEST_JSON", 2**20)
+    monkeypatch.setattr(uploads, "LARGEST_UPLOAD", 2**20)
     headers = {"Authorization": f"Bearer {token}"}
     url = f"{platform.url}/api/v2/customApplicationSources/"
     large = b'{"name": "' + b"x" * 2**21 + b'"}'

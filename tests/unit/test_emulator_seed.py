@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from toolkit.emulator import seed
+from toolkit.emulator.objects import Body
 from toolkit.emulator.server import today
-from toolkit.emulator.store import Body, Store
+from toolkit.emulator.store import Store
 
 DAY = datetime(2026, 4, 1, tzinfo=UTC)
 ORG = "6540000000000000000000f1"

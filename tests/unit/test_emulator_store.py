@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from toolkit.emulator.fields import Conflict, Invalid, NotFound
-from toolkit.emulator.store import DATABASE, MOST_LOG_LINES, Store, new_id
+from toolkit.emulator.objects import DATABASE, new_id
+from toolkit.emulator.store import Store
+from toolkit.emulator.store_applications import MOST_LOG_LINES
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ from urllib.parse import quote, urlsplit
 from aiohttp import web
 
 from toolkit.bundles import BUNDLES
+from toolkit.emulator.answers import error
 from toolkit.emulator.fields import NotFound
+from toolkit.emulator.objects import Body
 from toolkit.emulator.presence import Visits
-from toolkit.emulator.routes import error
-from toolkit.emulator.runner import Runner
+from toolkit.emulator.serving import Runner
 from toolkit.emulator.steering import Steering
-from toolkit.emulator.store import Body, Store
+from toolkit.emulator.store import Store
 from toolkit.emulator.switches import Switches
 
 SHOWN, SHOWN_LINES, SHOWN_FILES, SHOWN_REQUESTS = 50, 60, 100, 80

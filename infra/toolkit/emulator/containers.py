@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from toolkit.emulator.store import MOST_LOG_LINES, Body
+from toolkit.emulator.objects import Body
+from toolkit.emulator.store_applications import MOST_LOG_LINES
 from toolkit.emulator.switches import Encoding
 
 if TYPE_CHECKING:

@@ -13,14 +13,16 @@ from urllib.parse import parse_qs, quote
 
 from aiohttp import web
 
+from toolkit.emulator.answers import bearer, body, error
 from toolkit.emulator.express import Begun, Express, short_way
 from toolkit.emulator.fields import Invalid, NotFound
 from toolkit.emulator.identity import Identity, same
+from toolkit.emulator.objects import Body
 from toolkit.emulator.presence import Visits
 from toolkit.emulator.recording import SIGN_IN, Requests
-from toolkit.emulator.routes import Routes, bearer, body, error
-from toolkit.emulator.runner import Runner
-from toolkit.emulator.store import Body, Store
+from toolkit.emulator.routes import Routes
+from toolkit.emulator.serving import Runner
+from toolkit.emulator.store import Store
 from toolkit.front import forward, request_fields
 from toolkit.upstream import Upstream
 

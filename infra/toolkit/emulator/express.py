@@ -19,7 +19,7 @@ from aiohttp import web
 
 from toolkit.emulator.presence import Visits
 from toolkit.emulator.recording import Requests
-from toolkit.emulator.runner import Runner
+from toolkit.emulator.serving import Runner
 from toolkit.emulator.store import Store
 from toolkit.front import HOP_BY_HOP, Fields, Target, head_of
 from toolkit.upstream import Connection, Upstream

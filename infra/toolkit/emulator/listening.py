@@ -9,8 +9,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
+from toolkit.emulator.answers import error
 from toolkit.emulator.express import Express, ShortWay, short_way
-from toolkit.emulator.routes import error
 
 LONGEST_HEADER = 64 * 2**10
 BACKLOG = 1024

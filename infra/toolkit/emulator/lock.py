@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from toolkit.emulator.store import now
+from toolkit.emulator.objects import now
 
 LOCK_FILE, OWNER_FILE = "emulator.lock", "emulator.owner"
 PATIENCE = 5.0  # seconds for a platform that is just ending

@@ -12,8 +12,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from toolkit.emulator.answers import answer, error
 from toolkit.emulator.faults import Faults, Fired
-from toolkit.emulator.routes import answer, error
 
 MOST_REMEMBERED = 2000
 FAULT_KEY = web.RequestKey("fault", int)

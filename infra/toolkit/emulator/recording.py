@@ -10,10 +10,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from yarl import URL
 
+from toolkit.emulator.answers import error
 from toolkit.emulator.mishaps import FAULT_KEY
+from toolkit.emulator.objects import Body, now
 from toolkit.emulator.presence import Reads
-from toolkit.emulator.routes import error
-from toolkit.emulator.store import Body, now
 
 SIGN_IN = "/sign-in"
 LONGEST_AGENT = 200

@@ -10,7 +10,8 @@ import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from toolkit.emulator.store import Body, Store
+from toolkit.emulator.objects import Body
+from toolkit.emulator.store import Store
 
 USERS, USE_CASES, NOTEBOOKS, MONTHS = 25, 40, 600, 9
 FIRST = [

@@ -16,33 +16,24 @@ import signal
 import sqlite3
 import sys
 from collections import deque
-from collections.abc import Awaitable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
-from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from toolkit.emulator import identity, lock, seed
-from toolkit.emulator.console_page import ConsolePage
-from toolkit.emulator.edge import Edge
 from toolkit.emulator.exposure import LOOPBACK, refuse_exposure
-from toolkit.emulator.faults import Faults
 from toolkit.emulator.fields import StoreError
-from toolkit.emulator.listening import Listener, Shortcut
-from toolkit.emulator.mishaps import mishaps
+from toolkit.emulator.objects import Body, now
 from toolkit.emulator.presence import Reads, Visits
-from toolkit.emulator.recording import Requests, recorded
-from toolkit.emulator.routes import Routes
 from toolkit.emulator.routes_catalogue import API
 from toolkit.emulator.runner import EngineRunner
 from toolkit.emulator.steering import Steering
-from toolkit.emulator.store import Body, Store, now
+from toolkit.emulator.store import Store
 from toolkit.emulator.switches import Switches
+from toolkit.emulator.wiring import Parts, wired
 from toolkit.upstream import Upstream
 
-LARGEST_BODY = 2 * 2**30
 MOST_REQUESTS = 10_000
 STATE_FILE = "emulator.json"
 
@@ -101,9 +92,8 @@ class Platform:
             switches=lambda: self._steering.switches if self._steering else Switches(),
         )
         async with Upstream() as upstream:
-            listener = self._make_listener(runner, upstream)
-            await listener.setup()
-            self._listener = listener
+            self._listener, self._steering = wired(self._parts(runner), upstream)
+            await self._listener.setup()
             try:
                 await self._listen()
                 self._write_state()
@@ -113,7 +103,7 @@ class Platform:
                 log("ending")
             finally:
                 (self._data / STATE_FILE).unlink(missing_ok=True)
-                await listener.close()
+                await self._listener.close()
                 await asyncio.to_thread(runner.close)
                 self._store.close()
 
@@ -122,31 +112,19 @@ class Platform:
         for host in sorted(hosts):
             await self._listener.listen(host, self._port)
 
-    def _make_listener(self, runner: EngineRunner, upstream: Upstream) -> Listener:
-        routes = Routes(self._store, runner, self._identity, lambda: self.base, self._visits)
-        steering = Steering(self._store, lambda: runner, routes, self._data, plant=self._plant, requests=self._requests)
-        self._steering = steering
-        requests = Requests(self._requests.append, self._reads)
-        record = recorded(requests, log)
-        app = web.Application(client_max_size=LARGEST_BODY, middlewares=[record, mishaps(steering.faults)])
-        routes.add_to(app)
-        edge = Edge(
-            self._store,
-            runner,
-            self._identity,
-            routes,
-            upstream,
-            self._visits,
-            requests,
-            is_open=lambda: not steering.faults.there,
+    def _parts(self, runner: EngineRunner) -> Parts:
+        return Parts(
+            data=self._data,
+            store=self._store,
+            runner=runner,
+            identity=self._identity,
+            requests=self._requests,
+            visits=self._visits,
+            reads=self._reads,
+            base=lambda: self.base,
+            plant=self._plant,
+            log=log,
         )
-        edge.add_to(app)
-        console = ConsolePage(
-            self._store, runner, steering, self._requests, edge.signed_in, lambda: self.base + API, self._visits
-        )
-        console.add_to(app)
-        steering.add_to(app)  # last: it answers for everything below /__emulator__/ that nobody else has
-        return Listener(app, shortcut=straight(edge, record, steering.faults), express=edge.express)
 
     def _plant(self) -> None:
         seed.plant(self._store, self._identity.org_id, today())
@@ -173,17 +151,6 @@ class Platform:
         draft = self._data / f".{STATE_FILE}.{os.getpid()}"
         draft.write_text(json.dumps(state))
         draft.replace(self._data / STATE_FILE)
-
-
-def straight(edge: Edge, record: Middleware, faults: Faults) -> Shortcut:
-    """Give the shortcut for requests that lead to an application, as long as no faults are asked for."""
-
-    def shortcut(request: web.BaseRequest) -> Awaitable[web.StreamResponse] | None:
-        if faults.there or not isinstance(request, web.Request) or not edge.leads_to_an_app(request):
-            return None
-        return record(request, edge.visit)
-
-    return shortcut
 
 
 def main() -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.emulator.fields import NotFound, wrong
-from toolkit.emulator.store import DATABASE, Store, now
+from toolkit.emulator.objects import DATABASE, now
+from toolkit.emulator.store import Store
 
 FOLDER = "snapshots"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

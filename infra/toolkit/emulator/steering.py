@@ -15,11 +15,14 @@ from typing import Protocol
 from aiohttp import web
 
 from toolkit.emulator import snapshots
+from toolkit.emulator.answers import STATUS, answer, bearer, body, error
 from toolkit.emulator.faults import Faults
 from toolkit.emulator.fields import Conflict, NotFound, StoreError
-from toolkit.emulator.routes import STATUS, Routes, answer, bearer, body, error
-from toolkit.emulator.runner import RESTING, Runner
-from toolkit.emulator.store import Body, Store
+from toolkit.emulator.objects import Body
+from toolkit.emulator.routes import Routes
+from toolkit.emulator.runner_starts import RESTING
+from toolkit.emulator.serving import Runner
+from toolkit.emulator.store import Store
 from toolkit.emulator.switches import Switches, changed
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
