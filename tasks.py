@@ -19,6 +19,7 @@ LOUD = {
     "quiet": "Show only what failed, and the result.",
     "debug": "Show warnings of Pulumi's, and where an error comes from.",
 }
+EMULATOR = {"data": "Folder of its data (default: EMULATOR_DATA)."}
 CONFIRM = {"confirm": "Name of the stack: says yes beforehand, also where the stack is protected."}
 
 
@@ -258,14 +259,11 @@ def clean(_c: Context, everything: bool = False, yes: bool = False) -> None:
     _commands("cleaning").clean(ROOT, everything=everything, yes=yes)
 
 
-EMULATOR = {"data": "Folder of its data (default: EMULATOR_DATA)."}
-
-
 @task(
     name="start",
     help=JSON
+    | EMULATOR
     | {
-        "data": "Folder of its data (default: EMULATOR_DATA).",
         "port": "Port (default: the last one, else 8085, else any free one).",
         "host": "Address to listen on besides the loopback one.",
         "expose": "Listen there although other machines reach it.",
@@ -278,25 +276,25 @@ def emulator_start(
     _commands("emulated").emulator_start(ROOT, data, port, host=host, expose=expose, as_json=json)
 
 
-@task(name="stop", help={"data": "Folder of its data (default: EMULATOR_DATA)."})
+@task(name="stop", help=EMULATOR)
 def emulator_stop(_c: Context, data: str = "") -> None:
     """Stop the local DataRobot; its data stays."""
     _commands("emulated").emulator_stop(ROOT, data)
 
 
-@task(name="status", help=JSON | {"data": "Folder of its data (default: EMULATOR_DATA)."})
+@task(name="status", help=JSON | EMULATOR)
 def emulator_status(_c: Context, data: str = "", json: bool = False) -> None:
     """Show whether the local DataRobot runs, and where."""
     _commands("emulated").emulator_status(ROOT, data, as_json=json)
 
 
-@task(name="reset", help=YES | {"data": "Folder of its data (default: EMULATOR_DATA)."})
+@task(name="reset", help=YES | EMULATOR)
 def emulator_reset(_c: Context, data: str = "", yes: bool = False) -> None:
     """Empty the local DataRobot: no applications, the seeded organisation anew."""
     _commands("emulated").emulator_reset(ROOT, data, yes=yes)
 
 
-@task(name="logs", help={"data": "Folder of its data (default: EMULATOR_DATA)."})
+@task(name="logs", help=EMULATOR)
 def emulator_logs(_c: Context, data: str = "") -> None:
     """Show the log of the local DataRobot."""
     _commands("emulated").emulator_logs(ROOT, data)

@@ -7,9 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 from filelock import FileLock
+
+from tests.contract.local_platform import LocalPlatform
 
 HERE = Path(__file__).parent
 PATIENCE = 600.0
@@ -35,6 +38,21 @@ def environment(name: str) -> Path:
 def clean_environ(home: Path, **more: str) -> dict[str, str]:
     """Give the variables for a client: no settings, proxies or home folder of whoever runs the tests."""
     return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "NO_PROXY": "*", **more}
+
+
+def context(folder: Path) -> Path:
+    """Write the archive of an environment; give its path."""
+    path = folder / "context.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("Dockerfile", "FROM oven/bun:1-debian\n")
+    return path
+
+
+def client_environ(home: Path, platform: LocalPlatform) -> dict[str, str]:
+    """Give the variables for a client of a platform: its address and the full token, and nothing of this machine's."""
+    return clean_environ(
+        home, DATAROBOT_ENDPOINT=f"{platform.url}/api/v2", DATAROBOT_API_TOKEN=platform.identity.full.reveal()
+    )
 
 
 def _run(*command: str) -> None:

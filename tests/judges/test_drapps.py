@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.contract.local_platform import LocalPlatform, local_platform
-from tests.judges.environments import clean_environ, environment
-from toolkit.emulator.store import Body
+from tests.judges import environments
+from tests.judges.environments import client_environ, environment
+from toolkit.emulator.objects import Body
 
 pytestmark = pytest.mark.judge
 
@@ -28,9 +28,7 @@ def platform(tmp_path: Path) -> Iterator[LocalPlatform]:
 @pytest.fixture
 def drapps(platform: LocalPlatform, tmp_path: Path) -> Drapps:
     program = environment("drapps") / "drapps"
-    variables = clean_environ(
-        tmp_path, DATAROBOT_ENDPOINT=f"{platform.url}/api/v2", DATAROBOT_API_TOKEN=platform.identity.full.reveal()
-    )
+    variables = client_environ(tmp_path, platform)
 
     def run(*words: str, code: int = 0) -> str:
         done = subprocess.run(
@@ -45,10 +43,7 @@ def drapps(platform: LocalPlatform, tmp_path: Path) -> Drapps:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    path = tmp_path / "context.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("Dockerfile", "FROM oven/bun:1-debian\n")
-    return path
+    return environments.context(tmp_path)
 
 
 @pytest.fixture

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import subprocess
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.contract.local_platform import local_platform
-from tests.judges.environments import clean_environ, environment
+from tests.judges.environments import client_environ, context, environment
 
 pytestmark = pytest.mark.judge
 
 
 def test_a_session_with_the_sdk(tmp_path: Path) -> None:
-    context = tmp_path / "context.zip"
-    with zipfile.ZipFile(context, "w") as archive:
-        archive.writestr("Dockerfile", "FROM oven/bun:1-debian\n")
     python = environment("sdk") / "python"
     with local_platform(tmp_path / "platform") as platform:
         platform.runner.at_once = True
-        variables = clean_environ(
-            tmp_path,
-            DATAROBOT_ENDPOINT=f"{platform.url}/api/v2",
-            DATAROBOT_API_TOKEN=platform.identity.full.reveal(),
-        )
         script = Path(__file__).with_name("sdk_session.py")
         done = subprocess.run(
-            [python, script, context], env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=180
+            [python, script, context(tmp_path)],
+            env=client_environ(tmp_path, platform),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=180,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-4000:]}"
         assert done.stdout.strip() == "all good"

@@ -30,7 +30,7 @@ def emulator_start(root: Path, data: str, port: int, *, host: str, expose: bool,
 @command
 def emulator_stop(root: Path, data: str) -> None:
     """Stop the local platform."""
-    stopped = control().stop(local_settings(root, data, 0).emulator_data)
+    stopped = control().stop(_folder(root, data))
     Console().line("The local platform is stopped; its data stays." if stopped else "The local platform does not run.")
 
 
@@ -38,7 +38,7 @@ def emulator_stop(root: Path, data: str) -> None:
 def emulator_status(root: Path, data: str, *, as_json: bool) -> None:
     """Say whether the local platform runs."""
     console = Console(as_json=as_json)
-    info = control().status(local_settings(root, data, 0).emulator_data)
+    info = control().status(_folder(root, data))
     if info is None:
         raise ConfigurationError("The local platform does not run.", hint="Start it: invoke emulator.start")
     _show_emulator(console, info)
@@ -48,8 +48,7 @@ def emulator_status(root: Path, data: str, *, as_json: bool) -> None:
 def emulator_reset(root: Path, data: str, *, yes: bool) -> None:
     """Empty the local platform."""
     console = Console()
-    if not (yes or console.ask("Remove all applications of the local platform?")):
-        raise Cancelled("Nothing was removed.", hint="Answer yes, or use --yes.")
+    _confirm(console, "Remove all applications of the local platform?", "Nothing was removed.", yes=yes)
     settings = local_settings(root, data, 0)
     control().reset(settings.emulator_data)
     if not data:
@@ -61,7 +60,7 @@ def emulator_reset(root: Path, data: str, *, yes: bool) -> None:
 def emulator_logs(root: Path, data: str) -> None:
     """Show the local platform's log."""
     console = Console()
-    for line in control().logs(local_settings(root, data, 0).emulator_data):
+    for line in control().logs(_folder(root, data)):
         console.line(line)
 
 
@@ -69,14 +68,14 @@ def emulator_logs(root: Path, data: str) -> None:
 def emulator_settings(root: Path, data: str, given: str) -> None:
     """Show the local platform's switches, after setting some where `given` (JSON) says so."""
     body = _json(given) if given else None
-    folder = local_settings(root, data, 0).emulator_data
+    folder = _folder(root, data)
     _show_json(control().ask(folder, "PUT" if given else "GET", "settings", body))
 
 
 @command
 def emulator_faults(root: Path, data: str, add: str, *, clear: bool) -> None:
     """List the local platform's faults, after adding those of a file or removing all."""
-    folder = local_settings(root, data, 0).emulator_data
+    folder = _folder(root, data)
     if clear:
         control().ask(folder, "DELETE", "faults")
     if add:
@@ -87,7 +86,7 @@ def emulator_faults(root: Path, data: str, add: str, *, clear: bool) -> None:
 @command
 def emulator_snapshot(root: Path, data: str, name: str) -> None:
     """Copy what the local platform keeps under a name; list the copies."""
-    folder = local_settings(root, data, 0).emulator_data
+    folder = _folder(root, data)
     if name:
         control().ask(folder, "POST", "snapshots", {"name": name})
     _show_json(control().ask(folder, "GET", "snapshots"))
@@ -97,10 +96,21 @@ def emulator_snapshot(root: Path, data: str, name: str) -> None:
 def emulator_restore(root: Path, data: str, name: str, *, yes: bool) -> None:
     """Bring back a copy of what the local platform kept."""
     console = Console()
-    if not (yes or console.ask(f"Replace all that the local platform keeps by the snapshot {name}?")):
-        raise Cancelled("Nothing was replaced.", hint="Answer yes, or use --yes.")
-    control().ask(local_settings(root, data, 0).emulator_data, "POST", f"snapshots/{quote(name, safe='')}/restore")
+    question = f"Replace all that the local platform keeps by the snapshot {name}?"
+    _confirm(console, question, "Nothing was replaced.", yes=yes)
+    control().ask(_folder(root, data), "POST", f"snapshots/{quote(name, safe='')}/restore")
     console.line(f"The local platform is as it was at the snapshot {name}.")
+
+
+def _folder(root: Path, data: str) -> Path:
+    """Give the folder of the local platform's data."""
+    return local_settings(root, data, 0).emulator_data
+
+
+def _confirm(console: Console, question: str, otherwise: str, *, yes: bool) -> None:
+    """Go on only when somebody says yes, now or beforehand. Raises Cancelled."""
+    if not (yes or console.ask(question)):
+        raise Cancelled(otherwise, hint="Answer yes, or use --yes.")
 
 
 def _show_emulator(console: Console, info: EmulatorInfo) -> None:

@@ -10,9 +10,69 @@ from toolkit.emulator.provider_resource import OperationFailed, VanishedError, n
 from toolkit.emulator.provider_rest import ApiError, NotFoundError, Platform
 
 
-class ApiTokenCredential:
+class _Described:
+    """What has a name and a description below `path`; `what` is what the provider's sentences call it."""
+
+    path: str
+    what: str
+
+    def facts(self, config: Mapping[str, Any]) -> Values:
+        """Nothing of it comes from disk."""
+        del config
+        return {}
+
+    def reason(self, error: ApiError, planned: Values) -> object:
+        """Give what a failed write is explained with."""
+        del planned
+        return error
+
+    def changes(self, planned: Values) -> Values:
+        """Give the body of an update."""
+        return _described(planned)
+
+    def make(self, platform: Platform, planned: Values, body: Values) -> Any:
+        """Make it; give the platform's answer."""
+        try:
+            return platform.post(self.path, body)
+        except ApiError as error:
+            raise OperationFailed(f"Error creating {self.what}", self.reason(error, planned)) from error
+
+    def read(self, platform: Platform, state: Values) -> Values | None:
+        """Take name and description."""
+        try:
+            answer = platform.get(f"{self.path}{state['id']}/")
+        except NotFoundError:
+            return None
+        except ApiError as error:
+            raise OperationFailed(f"Error getting {self.what} with ID {state['id']}", error) from error
+        return state | {
+            "name": answer.get("name"),
+            "description": answer.get("description") or state.get("description"),
+        }
+
+    def update(self, platform: Platform, planned: Values, prior: Values, config: Values) -> Values:
+        """Change name and description."""
+        del config
+        try:
+            platform.patch(f"{self.path}{prior['id']}/", self.changes(planned))
+        except NotFoundError as error:
+            raise VanishedError from error
+        except ApiError as error:
+            raise OperationFailed(f"Error updating {self.what}", self.reason(error, planned)) from error
+        return planned
+
+    def delete(self, platform: Platform, state: Values) -> None:
+        """Delete it."""
+        try:
+            platform.delete(f"{self.path}{state['id']}/")
+        except ApiError as error:
+            raise OperationFailed(f"Error deleting {self.what}", error) from error
+
+
+class ApiTokenCredential(_Described):
     """A secret text; its value is write-only, so a changed value is a new credential."""
 
+    path, what = "/credentials/", "Api Token Credential"
     kind = ResourceType(
         token="datarobot:index/apiTokenCredential:ApiTokenCredential",  # noqa: S106 - a type token
         attributes=(
@@ -23,57 +83,20 @@ class ApiTokenCredential:
         ),
     )
 
-    def facts(self, config: Mapping[str, Any]) -> Values:
-        """Nothing of a credential comes from disk."""
-        del config
-        return {}
+    def reason(self, error: ApiError, planned: Values) -> object:
+        """Give the provider's own sentence where the name is taken."""
+        return name_taken(error, "Credential", planned["name"])
 
     def create(self, platform: Platform, planned: Values) -> Values:
         """Make it."""
         body = _described(planned) | {"credentialType": "api_token", "apiToken": planned["apiToken"]}
-        try:
-            answer = platform.post("/credentials/", body)
-        except ApiError as error:
-            problem = name_taken(error, "Credential", planned["name"])
-            raise OperationFailed("Error creating Api Token Credential", problem) from error
-        return planned | {"id": answer["credentialId"]}
-
-    def read(self, platform: Platform, state: Values) -> Values | None:
-        """Take name and description."""
-        try:
-            answer = platform.get(f"/credentials/{state['id']}/")
-        except NotFoundError:
-            return None
-        except ApiError as error:
-            raise OperationFailed(f"Error getting Api Token Credential with ID {state['id']}", error) from error
-        return state | {
-            "name": answer.get("name"),
-            "description": answer.get("description") or state.get("description"),
-        }
-
-    def update(self, platform: Platform, planned: Values, prior: Values, config: Values) -> Values:
-        """Change name and description."""
-        del config
-        try:
-            platform.patch(f"/credentials/{prior['id']}/", _described(planned))
-        except NotFoundError as error:
-            raise VanishedError from error
-        except ApiError as error:
-            problem = name_taken(error, "Credential", planned["name"])
-            raise OperationFailed("Error updating Api Token Credential", problem) from error
-        return planned
-
-    def delete(self, platform: Platform, state: Values) -> None:
-        """Delete it."""
-        try:
-            platform.delete(f"/credentials/{state['id']}/")
-        except ApiError as error:
-            raise OperationFailed("Error deleting Api Token Credential", error) from error
+        return planned | {"id": self.make(platform, planned, body)["credentialId"]}
 
 
-class UseCase:
+class UseCase(_Described):
     """A use case that applications can be linked to. Not recorded; follows platform-contract 1.7."""
 
+    path, what = "/useCases/", "Use Case"
     kind = ResourceType(
         token="datarobot:index/useCase:UseCase",  # noqa: S106 - a type token
         attributes=(
@@ -83,50 +106,13 @@ class UseCase:
         ),
     )
 
-    def facts(self, config: Mapping[str, Any]) -> Values:
-        """Nothing of a use case comes from disk."""
-        del config
-        return {}
+    def changes(self, planned: Values) -> Values:
+        """Give name and description, also an empty one."""
+        return {"name": planned.get("name"), "description": planned.get("description", "")}
 
     def create(self, platform: Platform, planned: Values) -> Values:
         """Make it."""
-        try:
-            answer = platform.post("/useCases/", _described(planned))
-        except ApiError as error:
-            raise OperationFailed("Error creating Use Case", error) from error
-        return planned | {"id": answer["id"]}
-
-    def read(self, platform: Platform, state: Values) -> Values | None:
-        """Take name and description."""
-        try:
-            answer = platform.get(f"/useCases/{state['id']}/")
-        except NotFoundError:
-            return None
-        except ApiError as error:
-            raise OperationFailed(f"Error getting Use Case with ID {state['id']}", error) from error
-        return state | {
-            "name": answer.get("name"),
-            "description": answer.get("description") or state.get("description"),
-        }
-
-    def update(self, platform: Platform, planned: Values, prior: Values, config: Values) -> Values:
-        """Change name and description."""
-        del config
-        body = {"name": planned.get("name"), "description": planned.get("description", "")}
-        try:
-            platform.patch(f"/useCases/{prior['id']}/", body)
-        except NotFoundError as error:
-            raise VanishedError from error
-        except ApiError as error:
-            raise OperationFailed("Error updating Use Case", error) from error
-        return planned
-
-    def delete(self, platform: Platform, state: Values) -> None:
-        """Delete it."""
-        try:
-            platform.delete(f"/useCases/{state['id']}/")
-        except ApiError as error:
-            raise OperationFailed("Error deleting Use Case", error) from error
+        return planned | {"id": self.make(platform, planned, _described(planned))["id"]}
 
 
 def _described(planned: Mapping[str, Any]) -> Values:
