@@ -381,6 +381,24 @@ def test_who_is_refused_by_now_gets_nothing_of_what_was_begun(
     assert b"ok" not in found.replace(b"token", b"")
 
 
+def test_the_next_one_does_not_get_what_was_begun_for_one_who_is_refused(
+    platform: LocalPlatform, running: str, talk: Talk, app: App
+) -> None:
+    with closing(App()) as other:
+        other.plans = {"/mine": [OK.replace(b"ok", b"bb")]}
+        theirs = make(platform)
+        serve(platform, theirs, other.port)
+        app.plans = {"/mine": [0.3, OK.replace(b"ok", b"aa"), 5.0]}
+        assert talk.ask("/") == OK
+        talk.send(talk.head("/mine"))
+        assert app.holds.wait(5)
+        platform.store.delete_application(running)
+        talk.send(talk.head("/mine").replace(running.encode(), theirs.encode()))
+        found = talk.read(lambda found: found.endswith((b"bb", b"aa")))
+    assert found.startswith(b"HTTP/1.1 404 ")
+    assert found.endswith(b"bb")
+
+
 def test_replicas_by_turns(platform: LocalPlatform, app: App, long_ways: list[str]) -> None:
     with closing(App()) as other:
         application = make(platform, replicas=2)

@@ -107,7 +107,8 @@ class ShortWay:
         self._visitor = visitor
         self._known: dict[bytes, Known] = {}
         self._trip: _Trip | None = None
-        self._begun: Begun | None = None
+        self._begun: Begun | None = None  # of the request that is read next on the long way
+        self._going_on: Begun | None = None  # of the one that is answered there
         self._at_start = True  # of a request: all before it has been read to its end
         self._rest = -1  # what came behind the head of the request that was begun last; -1 when that is not known
         self._block = b""
@@ -123,7 +124,6 @@ class ShortWay:
             self._trip.take_long_way()
             self._rest = -1
             return False
-        self._drop_begun()
         at_start, self._at_start, self._rest = self._at_start and self._visitor.is_idle, False, -1
         end = data.find(b"\r\n\r\n", 0, LONGEST_HEAD) + 4 if at_start else 0
         if end < 4:
@@ -145,7 +145,9 @@ class ShortWay:
         return True
 
     def settle(self, request: web.BaseRequest) -> None:
-        """Note of a request on the long way, as it is read now, whether the next one begins behind it."""
+        """Note that a request has been read on the long way, and whether the next one begins behind it."""
+        self._drop(self._going_on)  # nobody has gone on with it: the request before was refused by then
+        self._going_on, self._begun = self._begun, None
         size = request.content_length or 0
         plain = request.keep_alive and not {"Transfer-Encoding", "Upgrade", "Expect"} & request.headers.keys()
         self._at_start = plain and self._rest == size
@@ -160,14 +162,16 @@ class ShortWay:
 
     def take_begun(self) -> Begun | None:
         """Give what was done already of the request that is on the long way now."""
-        begun, self._begun = self._begun, None
+        begun, self._going_on = self._going_on, None
         return begun
 
     def end(self) -> None:
         """The visitor has gone."""
         if self._trip is not None:
             self._trip.end()
-        self._drop_begun()
+        for begun in (self._begun, self._going_on):
+            self._drop(begun)
+        self._begun = self._going_on = None
 
     def go_long(self) -> None:
         """Let a request that is on its way go on the long way."""
@@ -187,9 +191,9 @@ class ShortWay:
         self._trip, self._begun = None, begun
         self._visitor.take_long_way(data)
 
-    def _drop_begun(self) -> None:
-        """End what nobody has gone on with, for the request was refused by then."""
-        if (begun := self.take_begun()) is None:
+    def _drop(self, begun: Begun | None) -> None:
+        """End what was begun in vain."""
+        if begun is None:
             return
         if begun.connection is not None:
             begun.connection.abort()
