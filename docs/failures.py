@@ -18,7 +18,10 @@ HEAD = """# What failures look like
 Every failure below was recorded with the real provider (0.10.43). "Recording" is its file in
 `tests/stack/data/recordings`. The second column is what the provider says; the third is what you read, with the
 platform's own log below it where there is one; the fourth is the next step. "Heals" says whether the next plain
-`invoke deploy` gets over it without any other change. What no rule knows is quoted as it is.
+`invoke deploy` gets over it without any other change (after a failed removal: the next `invoke destroy`). That was
+tried: `tests/stack/test_heals.py` plays each of these failures, deploys plainly, and compares. What the platform
+refuses, or what is set wrongly, stays so there; what was trouble of the moment is over. What no rule knows is quoted as
+it is.
 
 | Recording | The provider says | You read | Next step | Heals |
 |---|---|---|---|---|

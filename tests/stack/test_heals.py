@@ -17,13 +17,17 @@ from typing import Any
 import pytest
 
 from tests.reliability.bed import ROOT, Bed, bed
-from toolkit import beside, explain, preflight, staging
-from toolkit.child import Driver
+from toolkit import beside, explain, preflight, recovery
+from toolkit.bench import Bench
+from toolkit.child import Driver, Warm
+from toolkit.settings import Settings
+from toolkit.stack import StackResult
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine]
 
 API = "/api/v2/"
-PROVIDER = "Terraform"  # in the provider's User-Agent: what we ask ourselves is answered
+# In the provider's User-Agent: what we ask ourselves is answered. It uploads under another name.
+PROVIDER, UPLOADS = "Terraform", "Go-http-client"
 ENVIRONMENTS, SOURCES = f"{API}executionEnvironments/", f"{API}customApplicationSources/"
 APPS = f"{API}customApplications/"
 USE_CASE = "6" * 24
@@ -46,7 +50,8 @@ class Play:
 
 
 def refused(method: str, path: str, status: int, body: object, **more: Any) -> Play:
-    rule = {"method": method, "path": path, "status": status, "body": body, "times": 0, "agent": PROVIDER}
+    agent = UPLOADS if method == "PATCH" and "/versions/" in path else PROVIDER
+    rule = {"method": method, "path": path, "status": status, "body": body, "times": 0, "agent": agent}
     return Play(rule, **more)
 
 
@@ -60,9 +65,10 @@ def _with_environ(**told: str) -> Callable[[pytest.MonkeyPatch, Bed], None]:
     def spoil(patch: pytest.MonkeyPatch, _bed: Bed) -> None:
         real = beside.driver
 
-        def spoiled(*args: Any) -> Driver:
-            drive = real(*args)
-            return dataclasses.replace(drive, environ={**drive.environ, **told})
+        def spoiled(settings: Settings, bench: Bench) -> Driver:
+            drive = real(settings, bench)
+            wrong = {name: value.format(endpoint=settings.endpoint) for name, value in told.items()}
+            return dataclasses.replace(drive, environ={**drive.environ, **wrong})
 
         patch.setattr(beside, "driver", spoiled)
 
@@ -97,15 +103,16 @@ def _app_vanishes(_patch: pytest.MonkeyPatch, made: Bed) -> None:
         client.delete("application", made.outputs()["app_id"])
 
 
-def _archive_vanishes(patch: pytest.MonkeyPatch, _bed: Bed) -> None:
-    real = staging.stage
+def _archive_vanishes(patch: pytest.MonkeyPatch, made: Bed) -> None:
+    """Somebody cleans up between the staging and the deployment."""
+    real = recovery.run
 
-    def staged(*args: Any, **options: Any) -> staging.Release:
-        release = real(*args, **options)
-        release.archive.unlink()
-        return release
+    def run(*args: Any, warm: Warm, **options: Any) -> StackResult:
+        warm.end()
+        (made.toolkit / "stage" / "local" / "context.zip").unlink()
+        return real(*args, **options)
 
-    patch.setattr(staging, "stage", staged)
+    patch.setattr(recovery, "run", run)
 
 
 PLAYS: dict[str, Play] = {
@@ -153,13 +160,13 @@ PLAYS: dict[str, Play] = {
     "refused-data": refused("POST", f"{SOURCES}*/versions/", 422, {"message": "Invalid field data"}),
     "platform-down": passing("POST", ENVIRONMENTS, status=503, body={"message": "Service unavailable"}),
     "too-many": passing("POST", f"{SOURCES}*/versions/", status=429, body={"message": "Too many requests"}),
-    "cut": passing("PATCH", f"{SOURCES}*/versions/*", cut=True),
+    "cut": passing("PATCH", f"{SOURCES}*/versions/*", cut=True, agent=UPLOADS),
     "use-case-gone": refused(
         "POST", f"{API}useCases/*", 404, {"message": "Not Found"}, settings={"APP_USE_CASES": USE_CASE}
     ),
     "imported": Play(spoil=_with_import),
     "no-token": Play(spoil=_with_environ(DATAROBOT_API_TOKEN="")),
-    "not-an-api": Play(spoil=_with_environ(DATAROBOT_ENDPOINT="http://127.0.0.1:PORT/nothing")),
+    "not-an-api": Play(spoil=_with_environ(DATAROBOT_ENDPOINT="{endpoint}/nothing")),
     "no-address": Play(spoil=_with_environ(DATAROBOT_ENDPOINT="not-a-url")),
     "unreachable": Play(spoil=_with_environ(DATAROBOT_ENDPOINT="http://127.0.0.1:1/api/v2")),
     "file-gone": Play(stays=False, spoil=_archive_vanishes),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -177,3 +181,43 @@ def _sleeps(container: Any) -> bool:
     with contextlib.suppress(docker.errors.APIError):
         return any("sleep 100" in " ".join(row) for row in container.top()["Processes"])
     return False
+
+
+def test_ctrl_c_while_the_app_is_smoked_ends_what_was_made_ready_beside(checkout: Checkout) -> None:
+    checkout.write("custom_application/start-app.sh", "#!/bin/sh\nsleep 100\n")
+    command = [sys.executable, "-m", "invoke", "deploy", "--stack", "local", "--yes", "--json"]
+    child = subprocess.Popen(
+        command, cwd=checkout.root, env=checkout.environ(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    with child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            event = json.loads(line)
+            if event["event"] == "phase" and event["name"] == "smoke":
+                break
+        family: list[int] = []
+        deadline = time.monotonic() + 60
+        while not any(_is_pulumis_child(pid) for pid in family):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+            family = kills.descendants(child.pid)
+        began = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        child.stdout.read()
+        assert child.wait(30) == 8
+        assert time.monotonic() - began < 7
+    assert [pid for pid in family if kills.lives(pid) and not _is_emulator(pid)] == []
+
+
+def _is_pulumis_child(pid: int) -> bool:
+    return b"toolkit.automation" in _command_line(pid)
+
+
+def _is_emulator(pid: int) -> bool:
+    return b"toolkit.emulator.server" in _command_line(pid)
+
+
+def _command_line(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
