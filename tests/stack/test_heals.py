@@ -67,8 +67,7 @@ def _with_environ(**told: str) -> Callable[[pytest.MonkeyPatch, Bed], None]:
 
         def spoiled(settings: Settings, bench: Bench) -> Driver:
             drive = real(settings, bench)
-            wrong = {name: value.format(endpoint=settings.endpoint) for name, value in told.items()}
-            return dataclasses.replace(drive, environ={**drive.environ, **wrong})
+            return dataclasses.replace(drive, environ={**drive.environ, **told})
 
         patch.setattr(beside, "driver", spoiled)
 
@@ -166,7 +165,7 @@ PLAYS: dict[str, Play] = {
     ),
     "imported": Play(spoil=_with_import),
     "no-token": Play(spoil=_with_environ(DATAROBOT_API_TOKEN="")),
-    "not-an-api": Play(spoil=_with_environ(DATAROBOT_ENDPOINT="{endpoint}/nothing")),
+    "not-an-api": refused("POST", ENVIRONMENTS, 404, {"message": "Not Found"}),
     "no-address": Play(spoil=_with_environ(DATAROBOT_ENDPOINT="not-a-url")),
     "unreachable": Play(spoil=_with_environ(DATAROBOT_ENDPOINT="http://127.0.0.1:1/api/v2")),
     "file-gone": Play(stays=False, spoil=_archive_vanishes),
