@@ -14,6 +14,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -211,15 +212,25 @@ def _tls(folder: Path, *, verify: bool) -> TLSConfig:
     )
 
 
+def machine() -> str:
+    """Name where numbers of processes mean the same: this machine, and its PID namespace.
+
+    A container with the host's network has the host's name, too, but processes of its own.
+    """
+    with suppress(OSError):
+        return f"{socket.gethostname()}-{Path('/proc/self/ns/pid').stat().st_ino}"
+    return socket.gethostname()
+
+
 def new_run() -> str:
     """Name a run of this process: the value of `RUN_LABEL` on all that the run makes in the engine."""
-    return f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    return f"{machine()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
 
 
 def is_alive(run_id: str) -> bool:
-    """Whether the process that a run belongs to still lives; one on another machine counts as alive."""
+    """Whether the process that a run belongs to still lives; one elsewhere counts as alive."""
     host, _, rest = run_id.rpartition(".")[0].rpartition(".")
-    if host != socket.gethostname() or not rest.isdigit():
+    if host != machine() or not rest.isdigit():
         return True
     try:
         os.kill(int(rest), 0)

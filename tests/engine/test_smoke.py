@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -71,7 +70,7 @@ class Ground:
         """Give the containers of this process (or of `pids`); somebody else may run a smoke test meanwhile."""
         label = f"{container.OWNER_LABEL}={smoke.OWNER}"
         found = self.engine.api.containers(all=True, filters={"label": label})
-        runs = tuple(f"{socket.gethostname()}.{pid}." for pid in pids or (os.getpid(),))
+        runs = tuple(f"{engines.machine()}.{pid}." for pid in pids or (os.getpid(),))
         return {one["Id"] for one in found if one["Labels"][container.RUN_LABEL].startswith(runs)}
 
 
@@ -211,7 +210,7 @@ def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(ground: Gr
     built, staged, options = ground.prepare(BunApp("left"), tmp_path)
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    here = socket.gethostname()
+    here = engines.machine()
     apps = {}
     for name, run_id in {"dead": f"{here}.{child.pid}.1", "alive": f"{here}.{os.getpid()}.1"}.items():
         spec = container.RunSpec(image=built, env={}, bundle=options.bundle, owner=smoke.OWNER, run_id=run_id)
@@ -226,7 +225,8 @@ def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(ground: Gr
 
 def test_a_warm_smoke_takes_seconds_not_minutes(ground: Ground, tmp_path: Path) -> None:
     ground.smoke(BunApp("warm"), tmp_path / "first")
-    assert ground.smoke(BunApp("warm"), tmp_path / "second").seconds < 20
+    # Other tests run beside this one: the best of a few tries is what the smoke test itself takes.
+    assert any(ground.smoke(BunApp("warm"), tmp_path / str(number)).seconds < 5 for number in range(4))
 
 
 def test_the_caller_may_prepare_something_while_the_app_stops(ground: Ground, tmp_path: Path) -> None:

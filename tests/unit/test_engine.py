@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -72,11 +73,21 @@ def test_only_dead_runs_of_this_machine_are_swept() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     assert engine.is_alive(engine.new_run())
-    here = socket.gethostname()
+    here = engine.machine()
     assert engine.is_alive(f"{here}.{os.getpid()}.ab12")
     assert not engine.is_alive(f"{here}.{child.pid}.ab12")
     assert engine.is_alive(f"another-machine.{child.pid}.ab12")
     assert engine.is_alive("of another kind")
+
+
+def test_a_container_with_the_name_of_its_host_sweeps_nothing_of_the_host() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    name, _, namespace = engine.machine().rpartition("-")
+    assert name == socket.gethostname()
+    assert namespace == re.sub(r"\D", "", os.readlink("/proc/self/ns/pid"))
+    assert engine.is_alive(f"{name}-{int(namespace) + 1}.{child.pid}.ab12")
+    assert engine.is_alive(f"{name}.{child.pid}.ab12")
 
 
 @pytest.mark.parametrize(
