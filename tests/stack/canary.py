@@ -10,10 +10,16 @@ import tarfile
 import threading
 import time
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
+
+import docker
+from docker.models.images import Image
+
+from toolkit.image import LOG_LABEL
 
 FIRST = 10  # so many characters of a token are known to betray it (an app of the field prints them)
 
@@ -67,6 +73,16 @@ def leaks_of_image(saved: Iterable[bytes], secrets: Iterable[str]) -> Iterator[s
             if stream is not None:
                 # layers are plain archives: what is in their files is in their bytes
                 yield from leaks(f"image!{member.name}", stream.read(), secrets)
+
+
+def images_that_said(engine: docker.DockerClient, word: str) -> list[Image]:
+    """Give the images of apps whose build-app.sh printed `word`."""
+    listed = {one["Id"]: one["Labels"][LOG_LABEL] for one in engine.api.images(filters={"label": LOG_LABEL})}
+    return [
+        engine.images.get(name)
+        for name, packed in listed.items()
+        if word in zlib.decompress(base64.b64decode(packed)).decode()
+    ]
 
 
 class Arguments:
