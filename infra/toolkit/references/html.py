@@ -140,12 +140,12 @@ def _of_any_element(one: _Element, lines: Lines, page_url: str) -> Iterator[Refe
         yield _attribute(one, "formaction", Kind.LINK, lines)
     if style := one.value("style"):
         yield from _offset(css_references(style, declarations=True), lines.of(style) - 1, "document")
-    for name, value in one.attributes.items():
+    for name, written in one.attributes.items():
         asked = _HTMX.get(name.removeprefix("data-"))
-        if asked is not None and value and "{" not in value:
+        if asked is not None and written and "{" not in written:
             yield _attribute(one, name, asked, lines)
-        elif name.startswith("on") and value:
-            yield from _offset(script_references(value, page_url), lines.of(value) - 1, "document")
+        elif name.startswith("on") and written:
+            yield from _offset(script_references(written, page_url), lines.of(written) - 1, "document")
 
 
 _NOSCRIPT = re.compile(r"(<noscript\b[^>]*>)(.*?)(</noscript\s*>)", re.IGNORECASE | re.DOTALL)
