@@ -21,7 +21,6 @@ from typing import Literal
 
 import docker
 from docker.errors import APIError, ImageNotFound
-from filelock import FileLock
 
 from toolkit.engine import LABEL
 from toolkit.errors import ToolMissing
@@ -130,6 +129,8 @@ def ensure(
             f"The base image {name} cannot be pulled: {pull_error}",
             hint="Load it into the engine (docker load), or start the Dockerfile from oven/bun:1-debian.",
         )
+    from filelock import FileLock  # slow to load, and most commands do without
+
     cache = cache_folder(options.environ, Path.home())
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "stand-in.lock"):  # two commands on a new machine: the second finds what the first has made

@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
-
 from toolkit.errors import Cancelled, ToolMissing
 
 PULUMI_VERSION = "3.250.0"
@@ -149,6 +147,8 @@ def ensure_pulumi(places: Places, environ: Mapping[str, str], *, on_line: OnLine
 @contextmanager
 def _alone(places: Places, path: Path, on_line: OnLine) -> Iterator[None]:
     """Let one process at a time in: checkouts share the cache, and the first to end takes its scratch folder away."""
+    from filelock import FileLock, Timeout  # slow to load, and most commands do without
+
     lock = FileLock(path)
     try:
         lock.acquire(blocking=False)
