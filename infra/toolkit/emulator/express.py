@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from aiohttp import web
@@ -26,6 +27,7 @@ from toolkit.upstream import Connection, Upstream
 
 MOST_KNOWN = 16  # kinds of requests for each connection: a browser asks differently for pages, scripts and data
 LONGEST_HEAD = 8 * 2**10
+MOST_HEADS = 256  # of answers that are remembered: within a second those for one address are mostly the same
 LINE = re.compile(rb"GET (/custom_applications/([0-9a-f]{24})/[!\"$-~]*) HTTP/1\.1\r\n")
 FIELD = rb"[!#-'*+.^-z|~0-9A-Z-]+: [!-~\x80-\xff][^\r\n\0]*\r\n"
 ANSWER = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) [^\r\n\0]*\r\n(?:%b)+\r\n" % FIELD)
@@ -210,6 +212,8 @@ def short_way(request: web.BaseRequest) -> ShortWay | None:
 class _Trip:
     """One request on the short way."""
 
+    __slots__ = ("_agent", "_connection", "_data", "_express", "_path", "_started", "_target", "_way")
+
     def __init__(
         self,
         way: ShortWay,
@@ -264,27 +268,45 @@ def whole(so_far: bytes) -> tuple[int, bytes] | None:
 
     It has to be there to its last byte, with a length, and to leave its connection open.
     """
-    head = ANSWER.match(so_far)
-    if head is None:
+    end = so_far.find(b"\r\n\r\n", 0, LONGEST_HEAD) + 4
+    head = read_head(so_far[:end]) if end > 3 else None
+    if head is None or len(so_far) != end + head.size:
         return None
-    status, size, mine = int(head[1]), -1, 0
-    lines = so_far[: head.end() - 4].split(b"\r\n")
+    return head.status, so_far if head.passed is None else head.passed + so_far[end:]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the head of an answer says. `passed` is what the next hop gets, None when that is the whole of it."""
+
+    status: int
+    size: int
+    passed: bytes | None
+
+
+@lru_cache(maxsize=MOST_HEADS)
+def read_head(head: bytes) -> Head | None:
+    """Read the head of an answer; None where it needs more than a look."""
+    start = ANSWER.fullmatch(head)
+    if start is None:
+        return None
+    status, size = int(start[1]), -1
+    lines = head[:-4].split(b"\r\n")
+    kept = lines[:1]
     for line in lines[1:]:
         name, _, value = line.partition(b":")
         name, value = name.lower(), value.strip()
+        if name in HOP_BY_HOP:
+            if name != b"keep-alive" and (name, value.lower()) != (b"connection", b"keep-alive"):
+                return None
+            continue
+        kept.append(line)
         if name == b"content-length":
             if size >= 0 or not value.isdigit():
                 return None
             size = int(value)
-        elif name in HOP_BY_HOP:
-            if name != b"keep-alive" and (name, value.lower()) != (b"connection", b"keep-alive"):
-                return None
-            mine += 1
-    if status == 304:  # never has a body, and may tell the length of what it stands for
-        size = 0
-    if size < 0 or status == 204 or len(so_far) != head.end() + size:
+    if (size < 0 and status != 304) or status == 204:
         return None
-    if mine:
-        kept = [line for line in lines if line.partition(b":")[0].lower() not in HOP_BY_HOP]
-        return status, b"\r\n".join([*kept, b"", so_far[head.end() :]])
-    return status, so_far
+    # 304 never has a body, and may tell the length of what it stands for.
+    passed = None if len(kept) == len(lines) else b"\r\n".join([*kept, b"", b""])
+    return Head(status, 0 if status == 304 else size, passed)
