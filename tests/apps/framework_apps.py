@@ -61,6 +61,25 @@ _WORKSPACE = {
     "start-app.sh": f"{_LOAD}cd packages/web\nexec bun server.ts\n",
 }
 
+# Events behind a compressor, as middleware for it does it: `FLUSH` is what lets each of them through.
+_EVENTS = """\
+import { createServer } from "node:http";
+import { constants, createGzip } from "node:zlib";
+const page = `<!doctype html><meta charset=utf-8><title>t</title><h1>Live</h1><p id=n>waiting<script>
+  new EventSource("./events").onmessage = (event) => { n.textContent = event.data; };</script>`;
+createServer((request, response) => {
+  response.statusCode = request.url === "/" || request.url === "/events" ? 200 : 404;
+  response.setHeader("content-type", request.url === "/events" ? "text/event-stream" : "text/html");
+  if (request.url !== "/events") return response.end(page);
+  response.setHeader("content-encoding", "gzip");
+  const gzip = createGzip();
+  gzip.pipe(response);
+  const timer = setInterval(() => { gzip.write("data: tick\\n\\n"); FLUSH }, 300);
+  request.on("close", () => clearInterval(timer));
+}).listen(8080, "0.0.0.0");
+process.on("SIGTERM", () => process.exit(0));
+"""
+
 PLAIN = (
     _built("parcel_output", "parcel", {"front.prefix": "4 URLs leave the app's prefix"}),
     _built("parcel_output_with_a_relative_public_url", "parcel-relative"),
@@ -136,5 +155,14 @@ SEEN = (
             )
         },
         {"browser.prefix": "The address becomes /home"},
+    ),
+    _app(
+        "b_events_that_a_compressor_holds_back",
+        {"server.ts": _EVENTS.replace("FLUSH", "")},
+        warns={"browser.sockets": "Nothing arrives of the event stream ./events: it is compressed"},
+    ),
+    _app(
+        "b_events_that_are_compressed_and_flushed",
+        {"server.ts": _EVENTS.replace("FLUSH", "gzip.flush(constants.Z_SYNC_FLUSH);")},
     ),
 )

@@ -86,3 +86,11 @@ def test_a_script_of_another_type_counts_when_the_browser_does_not_run_it(
 ) -> None:
     seen = replace(SOUND, asked=(replace(SCRIPT, content_type=kind),), said=said)
     assert browser.requests(context(tmp_path, browser=seen)).status == status
+
+
+def test_an_event_stream_that_a_compressor_holds_back_is_a_warning(tmp_path: Path) -> None:
+    stream = Asked(f"{HOST}{PREFIX}events", "GET", "eventsource", "inside", "on load", 200, "text/event-stream")
+    for compressed, status in ((False, "pass"), (True, "warn")):
+        seen = replace(SOUND, asked=(replace(stream, compressed=compressed),))
+        check = browser.sockets(context(tmp_path, browser=seen))
+        assert (check.status, "./events: it is compressed" in check.title) == (status, compressed)

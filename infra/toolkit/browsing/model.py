@@ -45,6 +45,7 @@ class Asked:
     held_back: bool = False  # it would have changed something, so it was not let through
     like_page: bool = False  # its answer is the start page itself
     heeded: bool = False  # it failed, and the script looked whether it did
+    compressed: bool = False  # an event stream that comes compressed, and that has told no event
 
 
 @dataclass(frozen=True)

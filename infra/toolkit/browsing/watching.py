@@ -49,6 +49,7 @@ class Watch:
         self._links: dict[str, None] = {}
         self._sheets: dict[str, Sheet] = {}
         self._streams: dict[str, dict[str, Any]] = {}
+        self._heard: set[str] = set()  # of the streams: those of which an event came
         self._by_request: dict[Request, dict[str, Any]] = {}
         self._pending: dict[Request, float] = {}
         self._slow: set[str] = set()
@@ -209,10 +210,15 @@ class Watch:
             self._blocked.append(Blocked(str(event.get("directive")), str(event.get("url")), place, self.step))
 
     def _streamed(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """What is known of an event stream that Chromium still sniffs: it shows no answer before it has read some."""
-        if asked["kind"] != "eventsource" or asked.get("status"):
+        """What is known of an event stream; all, when Chromium shows no answer before it has read some of it."""
+        if asked["kind"] != "eventsource":
             return {}
-        return next((known for known in self._streams.values() if known.get("url") == asked["url"]), {})
+        of_it = {key: known for key, known in self._streams.items() if known.get("url") == asked["url"]}
+        if not of_it:
+            return {}
+        held = all(known.get("compressed") and key not in self._heard for key, known in of_it.items())
+        known = {} if asked.get("status") else next(iter(of_it.values()))
+        return {**known, "compressed": held}
 
     async def attach_sockets(self, session: CDPSession) -> None:
         """Write down WebSockets and event streams, of which Playwright itself does not tell enough."""
@@ -225,7 +231,11 @@ class Watch:
             if (stream := self._streams.get(event["requestId"])) is not None:
                 headers = {name.lower(): value for name, value in event["headers"].items()}
                 mime = str(headers.get("content-type", "")).partition(";")[0].strip().lower()
-                stream.update(status=int(event["statusCode"]), content_type=mime)
+                encoded = headers.get("content-encoding", "identity") != "identity"
+                stream.update(status=int(event["statusCode"]), content_type=mime, compressed=encoded)
+
+        def told(event: dict[str, Any]) -> None:
+            self._heard.add(event["requestId"])
 
         def created(event: dict[str, Any]) -> None:
             url = str(event["url"])
@@ -245,6 +255,7 @@ class Watch:
 
         session.on("Network.requestWillBeSent", sent)
         session.on("Network.responseReceivedExtraInfo", headed)
+        session.on("Network.eventSourceMessageReceived", told)
         session.on("Network.webSocketCreated", created)
         session.on("Network.webSocketHandshakeResponseReceived", answered)
         session.on("Network.webSocketFrameError", failed)

@@ -377,6 +377,16 @@ def sockets(context: Context) -> Check:
             else "Send Content-Type: text/event-stream and keep the answer open.",
             about=[one for one, _, _ in wrong],
         )
+    held = [one for one in streams if one.compressed]
+    if held:
+        return warned(
+            check,
+            f"Nothing arrives of the event stream {seen.short(held[0].url)}: it is compressed",
+            "A compressor keeps what it gets until there is enough of it. Events come late then, or never.",
+            evidence=[seen.short(one.url) for one in held],
+            hint="Leave event streams out of the compression, or flush it after each event.",
+            about=[one.url for one in held],
+        )
     count = len(own) + len(streams)
     return passed(check, f"{count} WebSockets and event streams connect" if count else "no WebSocket, no event stream")
 
