@@ -109,11 +109,16 @@ def one_by_one(way: Way, seconds: float) -> float:
     return asyncio.run(_ask(way, seconds))
 
 
+def find_wrk() -> str:
+    """Give the path of wrk. Raises SystemExit where it is not installed: nothing else can take its place."""
+    if wrk := shutil.which("wrk"):
+        return wrk
+    raise SystemExit("The benchmark of the edge needs wrk, which is not installed. On Debian: apt-get install wrk")
+
+
 def per_second(way: Way, seconds: int, connections: int = CONNECTIONS) -> float:
     """Give the requests per second that wrk gets answered over so many connections."""
-    wrk = shutil.which("wrk")
-    assert wrk, "wrk is not installed: apt-get install wrk"
-    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {way.host}"]
+    command = [find_wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {way.host}"]
     command += ["-H", f"Authorization: Bearer {way.token}"] if way.token else []
     url = f"http://{way.host}:{way.port}{way.path}"
     said = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout

@@ -326,6 +326,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    edge_load.find_wrk()
     with tempfile.TemporaryDirectory(prefix="bun-to-datarobot-bench-") as folder:
         holds = []
         for one in measures(options.rounds, Path(folder)):

@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
 
-from tests.bench import deploying, emulator, staging  # noqa: E402
+from tests.bench import deploying, edge_load, emulator, staging  # noqa: E402
 from tests.bench.deploying import timed  # noqa: E402
 from tests.bench.emulator import Measure  # noqa: E402
 from tests.stack.checkout import Checkout  # noqa: E402
@@ -185,6 +185,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    edge_load.find_wrk()  # before half an hour has gone by
     home = Path.home()
     places = tools.Places(ROOT, home, tools.cache_folder(os.environ, home), ROOT / ".toolkit")
     deploy_python = tools.ensure_deploy_python(places, os.environ, on_line=print)
