@@ -26,6 +26,7 @@ from toolkit.settings import Settings
 Status = Literal["ok", "warning", "error"]
 LIMIT = 3.5  # seconds that all checks together may take
 PATIENCE = 2.5  # seconds for one answer of engine or platform
+BUSY = 15.0  # seconds before a deployment: who is dead is known by PATIENCE, and a busy machine is no error
 LEAST_DISK, NO_DISK = 3 * 10**9, 5 * 10**8  # bytes: images and tools fit; nothing can be built
 BUNDLES = "ENABLE_MLOPS_RESOURCE_REQUEST_BUNDLES"  # platform-contract 5.16
 X86 = {"x86_64", "amd64", "x64"}
@@ -77,7 +78,7 @@ def require(bench: Bench, settings: Settings, *, builds: bool = True) -> list[Fi
     that found one, with what the others found in its details.
     """
     leave_out = set() if builds or settings.stack == stackconfig.LOCAL else BUILD_HERE
-    found = examine(bench, lambda: settings, settings.root, leave_out=leave_out, holding=True)
+    found = examine(bench, lambda: settings, settings.root, limit=BUSY, leave_out=leave_out, holding=True)
     errors = [one for one in found if one.error is not None]
     if errors:
         first, *others = errors

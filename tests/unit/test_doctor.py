@@ -240,6 +240,23 @@ def test_before_a_deployment_all_is_asked_that_doctor_asks(
     assert asked[2] == asked[0] - doctor.BUILD_HERE, "no engine is needed where nothing is built"
 
 
+def test_a_busy_machine_ends_no_deployment(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long because of this machine is waited for; doctor itself is not."""
+
+    def slow(_settings: Settings) -> Answer:
+        time.sleep(0.5)
+        return Answer("slept", fact="2.37.0")
+
+    monkeypatch.setattr(preflight, "platform_client", _client(_sound))
+    monkeypatch.setattr(doctor, "LIMIT", 0.1)
+    monkeypatch.setattr(doctor, "_platform", slow)
+    found = _found(doctor.require(bench, _settings(tmp_path), builds=False))
+    assert (found["platform"].status, found["platform"].fact) == ("ok", "2.37.0")
+    settings = _settings(tmp_path)
+    looked = _found(doctor.examine(bench, lambda: settings, tmp_path, limit=0.1, leave_out=doctor.BUILD_HERE))
+    assert (looked["platform"].status, looked["platform"].exit_code) == ("error", 9)
+
+
 def test_doubts_end_no_deployment(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith(("/customApplications/", "/entitlements/evaluate/")):
