@@ -149,6 +149,7 @@ def test_a_deployment_that_was_killed_stands_in_nobodys_way(checkout: Checkout) 
 def _below(pid: int) -> list[str]:
     """The processes below one, all generations."""
     found: list[str] = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found += [child, *_below(int(child))]
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):  # whichever thread has started them
+        for child in thread.read_text().split():
+            found += [child, *_below(int(child))]
     return found
