@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from toolkit.browsing import watching
+from toolkit.browsing import session, watching
 from toolkit.browsing.exploring import DANGEROUS
 from toolkit.browsing.finding import find_chromium
 from toolkit.browsing.model import BrowserResult
@@ -70,3 +72,30 @@ def test_a_page_gets_more_time_on_a_busy_machine(
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     assert watching.slowness() == times
+
+
+def test_a_browser_that_is_opened_while_somebody_looks_is_the_same_or_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, ended = [], []
+
+    class SlowLook:
+        def __init__(self, *_arguments: object) -> None:
+            time.sleep(0.05)
+            made.append(self)
+
+        def result(self, _began: float) -> BrowserResult:
+            return BrowserResult("https://host/p/", "/p/")
+
+        def end(self) -> None:
+            ended.append(self)
+
+    monkeypatch.setattr(session, "_Look", SlowLook)
+    with session.Explorer("https://host/p/", prefix="/p/", chromium=Path("chromium")) as explorer:
+        opening = [threading.Thread(target=explorer.open) for _ in range(3)]
+        for thread in opening:
+            thread.start()
+        explorer.look()
+        for thread in opening:
+            thread.join()
+        explorer.open()  # nobody looks any more
+    assert made == ended
+    assert len(made) == 1

@@ -65,11 +65,20 @@ class Explorer:
         self._budget = budget
         self._ports = ports
         self._ready: _Look | None = None
+        self._looked = False
+        self._one = threading.Lock()  # whoever opens it and whoever looks are two threads
 
     def open(self) -> None:
-        """Start the browser in the background, so that `look` finds it ready."""
-        if self._ready is None:
-            self._ready = self._look()
+        """Start the browser in the background, so that `look` finds it ready; does nothing once somebody has looked."""
+        with self._one:
+            if self._ready is None and not self._looked:
+                self._ready = self._look()
+
+    def _opened(self) -> _Look:
+        """Take the browser that is ready, or start one; nobody else opens one from then on."""
+        with self._one:
+            look, self._ready, self._looked = self._ready, None, True
+        return look or self._look()
 
     def look(self) -> BrowserResult:
         """Use the page, and say what was seen.
@@ -78,9 +87,7 @@ class Explorer:
         """
         began = time.monotonic()
         for _ in range(_LOOKS):
-            self.open()
-            assert self._ready is not None
-            look, self._ready = self._ready, None
+            look = self._opened()
             try:
                 seen = look.result(began)
             finally:
@@ -98,8 +105,10 @@ class Explorer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._ready is not None:
-            self._ready.end()
+        with self._one:
+            look, self._ready, self._looked = self._ready, None, True
+        if look is not None:
+            look.end()
 
 
 def disturbed(seen: BrowserResult) -> bool:
