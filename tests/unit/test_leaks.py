@@ -231,10 +231,10 @@ def test_a_line_can_be_allowed(leaked: Find) -> None:
 
 
 def test_a_file_full_of_secrets_does_not_take_long(leaked: Find) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     found = leaked(f"password={HEX}\n" * 20_000)
     assert len(found) == leaks.ENOUGH
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_large_binary_file_takes_little_time_and_memory(tmp_path: Path) -> None:
@@ -243,6 +243,6 @@ def test_a_large_binary_file_takes_little_time_and_memory(tmp_path: Path) -> Non
     with local.open("wb") as stream:
         for _ in range(50):
             stream.write(piece)
-    started = time.monotonic()
+    started = time.process_time()
     assert look("model.bin", local, [Secret(KNOWN)]) == []
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
