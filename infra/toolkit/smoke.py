@@ -365,10 +365,10 @@ class _Smoke:
         again: Again | None = None
         with (
             ExitStack() as removed,
-            ThreadPoolExecutor(2, "look") as aside,
+            ThreadPoolExecutor(3, "look") as aside,
             Front(target, public_host=PUBLIC_HOST, tls=tls) as entrance,
         ):
-            looking = aside.submit(lambda: (_look_inside(app), self._written(app)))
+            looking, listing = aside.submit(_look_inside, app), aside.submit(self._written, app)
             explorer = self._explorer(start_url, context.prefix, Ports(entrance.port, entrance.secure_port))
             if explorer is not None:
                 removed.enter_context(explorer)
@@ -377,7 +377,7 @@ class _Smoke:
             with self._moment("crawl"), HttpFetch(through=("127.0.0.1", entrance.port)) as fetch:
                 crawled: CrawlResult = follow(fetch, start_url, context.prefix, self._options.limits)
                 private = tuple(fetch(start_url + path) for path in environment.private_paths(context))
-                inside, written = looking.result()
+                inside, written = looking.result(), listing.result()
             well = context.waited.response is not None and context.waited.response.status < 400
             # A container that starts makes the browser break off its connections, so it has to be there before.
             if explorer is not None or (written and well and self._wanted("lifecycle")):
