@@ -199,6 +199,38 @@ class RunningApp:
         _removed(partial(self._container.remove, force=True, v=True))
 
 
+class NeverStarted:
+    """A container that the engine could not run, seen as one that exited at once."""
+
+    port = 0
+
+    def __init__(self, error: str) -> None:
+        self._error = error
+
+    def logs(self, tail: int) -> list[str]:  # noqa: ARG002
+        """What the engine said."""
+        return [self._error]
+
+    def state(self) -> ContainerState:
+        """It is not running, and never did."""
+        return ContainerState("created", False, 127, False, self._error)
+
+    def look_inside(self) -> Inside:
+        """Nothing is to be seen."""
+        return Inside()
+
+    def exec(self, argv: list[str]) -> tuple[int, str]:  # noqa: ARG002
+        """No command can be run in it."""
+        return 126, ""
+
+    def stop(self, grace: float) -> StopResult:  # noqa: ARG002
+        """There is nothing to be stopped."""
+        return StopResult(0.0, 127, killed=False)
+
+
+App = RunningApp | NeverStarted
+
+
 def start(engine: docker.DockerClient, spec: RunSpec, *, host: str = "127.0.0.1", cpus: int = 1024) -> RunningApp:
     """Start the app's container. `host` is where published ports are reached, `cpus` how many the engine has.
 

@@ -20,6 +20,7 @@ from toolkit.bench import Bench
 from toolkit.browsing.finding import VARIABLES, find_chromium
 from toolkit.errors import ConfigurationError, SmokeFailed, ToolMissing
 from toolkit.image import AppImage, HookFailed
+from toolkit.options import SmokeOptions
 from toolkit.report import Check, SmokeReport
 from toolkit.settings import BrowserChoice, Secret, Settings
 from toolkit.staging import Release
@@ -55,7 +56,7 @@ def prove(
     release: Release,
     bench: Bench,
     *,
-    options: smoke.SmokeOptions | None = None,
+    options: SmokeOptions | None = None,
     fresh: bool = False,
     reuse: bool = True,
 ) -> SmokeReport:
@@ -165,13 +166,13 @@ def smoke_options(
     endpoint: str = "",
     browser: Path | None = None,
     only: frozenset[str] = frozenset(),
-) -> smoke.SmokeOptions:
+) -> SmokeOptions:
     """Give the options of the smoke test as the stack configures the app: on the root path, unless `mode` says else.
 
     `token` and `endpoint` stand in for those of the settings where there are none, so that no account is needed.
     """
     full_token = settings.token or token
-    return smoke.SmokeOptions(
+    return SmokeOptions(
         mode=mode,
         bundle=settings.bundle,
         health_path=settings.health_path,
@@ -183,12 +184,12 @@ def smoke_options(
     )
 
 
-def _deployed_options(settings: Settings, bench: Bench) -> smoke.SmokeOptions:
+def _deployed_options(settings: Settings, bench: Bench) -> SmokeOptions:
     """Give the options of the smoke test before a deployment. Raises as find_browser."""
     return smoke_options(settings, browser=find_browser(settings.browser, bench))
 
 
-def _proof_key(release: Release, options: smoke.SmokeOptions) -> str:
+def _proof_key(release: Release, options: SmokeOptions) -> str:
     """Name a proof by everything it depends on: the release, how it was run, and the toolkit itself."""
     whole = hashlib.sha256(release.digest.encode())
     whole.update(

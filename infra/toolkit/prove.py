@@ -23,8 +23,8 @@ from toolkit.image import BUILD_OWNER, AppImage
 from toolkit.mutations.all import MUTATIONS
 from toolkit.mutations.model import Mutation
 from toolkit.mutations.server import SERVER, UNCHANGED
+from toolkit.options import SmokeOptions
 from toolkit.report import Check, SmokeReport
-from toolkit.smoke import SmokeOptions
 from toolkit.source import SourceFile, StagedSource
 
 Outcome = Literal["caught", "other cause", "survived", "does not apply"]

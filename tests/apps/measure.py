@@ -28,6 +28,7 @@ from toolkit import engine as engines
 from toolkit.browsing.finding import find_chromium
 from toolkit.errors import ToolkitError
 from toolkit.image import BuildFailed
+from toolkit.options import SmokeOptions
 from toolkit.report import Check, failed
 from toolkit.settings import Secret
 from toolkit.source import SourceFile, StagedSource
@@ -100,7 +101,7 @@ def measure_one(engine: docker.DockerClient, host: str, environment: image.Envir
             return Measured(app, "fail", first_line(checks), time.monotonic() - began)
         stack.callback(_removed, engine, built.tag)
         token = Secret(bun_apps.FULL_TOKEN)
-        options = smoke.SmokeOptions(
+        options = SmokeOptions(
             mode=app.mode, bundle=bundle, health_path=app.health_path, full_token=token, patience=app.patience
         )
         if app in USED:

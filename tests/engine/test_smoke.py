@@ -23,6 +23,7 @@ from tests.apps.bun_apps import BunApp
 from toolkit import baseimage, bundles, container, image, smoke
 from toolkit import engine as engines
 from toolkit.image import AppImage, EnvironmentImage
+from toolkit.options import SmokeOptions
 from toolkit.report import SmokeReport
 from toolkit.settings import Secret
 from toolkit.source import SourceFile, StagedSource
@@ -44,14 +45,14 @@ class Ground:
     base: baseimage.BaseImageOptions
     built: dict[str, AppImage]
 
-    def prepare(self, app: BunApp, folder: Path) -> tuple[AppImage, StagedSource, smoke.SmokeOptions]:
+    def prepare(self, app: BunApp, folder: Path) -> tuple[AppImage, StagedSource, SmokeOptions]:
         written = app.write(folder)
         paths = sorted(path for path in written.rglob("*") if path.is_file())
         files = tuple(SourceFile(path.relative_to(written).as_posix(), 0o644, path) for path in paths)
         bundle = bundles.find(app.bundle)
         built = image.build_app(self.engine, self.environment, files, bundle=bundle, base=self.base)
         self.built[built.tag] = built
-        options = smoke.SmokeOptions(
+        options = SmokeOptions(
             mode=app.mode,
             bundle=bundle,
             health_path=app.health_path,

@@ -12,6 +12,7 @@ import pytest
 from tests.apps.contexts import RUNNING, exited
 from toolkit import smoke, waiting
 from toolkit.container import ContainerState
+from toolkit.options import SmokeOptions
 from toolkit.processes import Inside, Listener
 from toolkit.settings import Secret
 
@@ -140,6 +141,6 @@ def test_a_short_or_empty_token_masks_nothing() -> None:
 
 
 def test_families_that_need_no_running_app() -> None:
-    assert not smoke.SmokeOptions().only_of("source", "build")
-    assert smoke.SmokeOptions(only=frozenset({"source"})).only_of("source", "build")
-    assert not smoke.SmokeOptions(only=frozenset({"source", "front"})).only_of("source", "build")
+    assert not SmokeOptions().only_of("source", "build")
+    assert SmokeOptions(only=frozenset({"source"})).only_of("source", "build")
+    assert not SmokeOptions(only=frozenset({"source", "front"})).only_of("source", "build")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from toolkit.browsing.model import BrowserResult
 from toolkit.container import ContainerState, StopResult
-from toolkit.crawl import CrawlResult
 from toolkit.fetch import Response
 from toolkit.image import BuildFacts
 from toolkit.processes import UNSEEN, Inside
 from toolkit.settings import Secret
 from toolkit.source import StagedSource
+
+if TYPE_CHECKING:  # slow to load, and what is asked of the files alone does without
+    from toolkit.browsing.model import BrowserResult
+    from toolkit.crawl import CrawlResult
 
 PORT = 8080
 NEVER_BUILT = BuildFacts()

@@ -22,6 +22,7 @@ from toolkit.checks import catalog
 from toolkit.commands.frame import command, load_settings, make_bench, quiet
 from toolkit.console import Console
 from toolkit.errors import ConfigurationError, SmokeFailed, ToolkitError
+from toolkit.options import SmokeOptions
 from toolkit.report import SmokeReport, write_whole
 from toolkit.settings import Secret, Settings
 from toolkit.source import NotShippable
@@ -191,7 +192,7 @@ def _families(only: str) -> frozenset[str]:
     return families
 
 
-def _options(settings: Settings, mode: str, families: frozenset[str]) -> smoking.SmokeOptions:
+def _options(settings: Settings, mode: str, families: frozenset[str]) -> SmokeOptions:
     """What a smoke test is told that needs no account: a token and an endpoint stand in where there are none."""
     return gate.smoke_options(
         settings,
