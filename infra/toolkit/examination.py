@@ -58,6 +58,7 @@ class Examination:
         self._trial = trial
         self._record = record
         self._up_at = time.monotonic()
+        self._prepares = trial.options.meanwhile
 
     def of(self, app: App) -> Context:
         """Ask everything of a container that was just started, and stop it."""
@@ -68,8 +69,7 @@ class Examination:
         self._record.ask(context, start.log)
         stopping = time.monotonic()
         if context.running and not context.blocked:
-            if self._trial.options.while_stopping is not None:
-                Thread(target=self._trial.options.while_stopping, name="meanwhile", daemon=True).start()
+            self._let_prepare()
             with self._record.moment("stop"):
                 context = replace(context, stopped=app.stop(self._trial.options.grace))
         self._record.ask(context, lifecycle.sigterm, time.monotonic() - stopping)
@@ -134,6 +134,12 @@ class Examination:
                 self._record.ask(context, check)
         return context
 
+    def _let_prepare(self) -> None:
+        """Let the caller prepare what it wants to, once, while the engine keeps us waiting."""
+        if self._prepares is not None:
+            Thread(target=self._prepares, name="meanwhile", daemon=True).start()
+            self._prepares = None
+
     def _ships_env(self) -> bool:
         staged = any(file.path == ".env" for file in self._trial.staged.files)
         return staged or ".env" in self._trial.image.late_files
@@ -162,6 +168,7 @@ class Examination:
             with self._record.moment("crawl"), HttpFetch(through=("127.0.0.1", entrance.port)) as fetch:
                 crawled: CrawlResult = follow(fetch, start_url, context.prefix)
                 private = tuple(fetch(start_url + path) for path in environment.private_paths(context))
+                self._let_prepare()
                 inside, written = looking.result(), listing.result()
             well = context.waited.response is not None and context.waited.response.status < 400
             # A container that starts makes the browser break off its connections, so it has to be there before.
@@ -192,6 +199,8 @@ class Examination:
 
     def _written(self, app: RunningApp) -> tuple[str, ...]:
         """What the app wrote that its next start could meet: not what was put there before, and no caches."""
+        if not self._trial.options.writes:
+            return ()
         workdir = self._trial.image.environment.workdir.rstrip("/")
         late = {f"{workdir}/{path}" for path in self._trial.image.late_files}
         return tuple(path for path in app.written() if path not in late and not _CACHE.search(path))

@@ -74,7 +74,8 @@ def prove(
             say(f"passed before: {len(found.checks)} checks on this release")
         return found
     if found:
-        chosen = dataclasses.replace(chosen, settle=0.0)  # this very image was seen to stay up before
+        # This very image was seen before: that it stays up, and what it leaves on its disk.
+        chosen = dataclasses.replace(chosen, settle=0.0, writes=found.wrote)
     begun = time.monotonic()
     with ExitStack() as stack:
         asked = smoke.before_build(release.staged)

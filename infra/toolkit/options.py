@@ -20,8 +20,9 @@ class SmokeOptions:
     to hold; without it that check is skipped. `browser` is the Chromium that looks at the page (None: no browser does),
     `only` names families (none: all of them), `keep` is called with the app's URL when all has been asked, and the app
     stays up until it returns. `settle` is how long the app has to stay up after its first answer; a browser spends
-    that time anyway. `while_stopping` is called in a thread of its own while the engine stops the app: time for what
-    the caller has to prepare.
+    that time anyway. `writes` is false when it is known that the app writes nothing that its next start could meet.
+    `meanwhile` is called in a thread of its own while the engine keeps the test waiting: time for what the caller has
+    to prepare.
     """
 
     mode: Literal["strip", "keep"] = "strip"
@@ -33,10 +34,11 @@ class SmokeOptions:
     patience: float = 120.0
     grace: float = 10.0
     settle: float = 3.0
+    writes: bool = True
     browser: Path | None = None
     only: frozenset[str] = frozenset()
     keep: Callable[[str], None] | None = None
-    while_stopping: Callable[[], None] | None = None
+    meanwhile: Callable[[], None] | None = None
 
     def only_of(self, *families: str) -> bool:
         """Whether nothing but these families is asked."""

@@ -97,6 +97,7 @@ class SmokeReport:
     """All checks of one release. `served` maps each path below the prefix to the SHA-256 of what it answered.
 
     `log` holds the last lines of the app's log, with secrets masked; `notes` what is to be said about the test itself.
+    `wrote` tells whether the app wrote something that its next start could meet; it is true where nobody looked.
     `screenshot` is a PNG picture of the page; it is in no JSON document.
     """
 
@@ -108,6 +109,7 @@ class SmokeReport:
     timeline: tuple[Moment, ...] = ()
     log: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    wrote: bool = True
     screenshot: bytes | None = field(default=None, repr=False)
 
     @property
@@ -140,6 +142,7 @@ class SmokeReport:
             ],
             "log": list(self.log),
             "notes": list(self.notes),
+            "wrote": self.wrote,
         }
 
     def write(self, path: Path) -> None:
@@ -179,6 +182,7 @@ class SmokeReport:
                 timeline=timeline,
                 log=tuple(data.get("log", ())),
                 notes=tuple(data.get("notes", ())),
+                wrote=bool(data.get("wrote", True)),
             )
         except (KeyError, TypeError) as problem:
             raise ValueError(f"{path} is no complete smoke report: {problem}") from problem

@@ -133,6 +133,7 @@ class _Smoke:
             served=context.crawled.served if context.crawled else {},
             timeline=tuple(record.timeline),
             log=masked(context.logs[-REPORTED_LOG_LINES:], (self._restricted, self._options.full_token)),
+            wrote=context.crawled is None or bool(context.written),
             screenshot=context.browser.screenshot if context.browser else None,
         )
 

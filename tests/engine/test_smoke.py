@@ -230,10 +230,25 @@ def test_a_warm_smoke_takes_seconds_not_minutes(ground: Ground, tmp_path: Path) 
     assert any(ground.smoke(BunApp("warm"), tmp_path / str(number)).seconds < 5 for number in range(4))
 
 
-def test_the_caller_may_prepare_something_while_the_app_stops(ground: Ground, tmp_path: Path) -> None:
+WRITES = 'await Bun.write("app.lock", "1");\n'
+
+
+def test_what_the_app_leaves_on_its_disk_is_told_and_not_looked_for_again(ground: Ground, tmp_path: Path) -> None:
+    built, staged, options = ground.prepare(BunApp("tidy"), tmp_path / "tidy")
+    assert not smoke.run(ground.engine, built, staged, options, host=ground.host).wrote
+    app = BunApp("writes", {"index.ts": WRITES + bun_apps.SERVER})
+    built, staged, options = ground.prepare(app, tmp_path / "writes")
+    seen = smoke.run(ground.engine, built, staged, options, host=ground.host)
+    assert seen.wrote
+    assert "restart" in [moment.name for moment in seen.timeline]
+    known = smoke.run(ground.engine, built, staged, replace(options, writes=False), host=ground.host)
+    assert "restart" not in [moment.name for moment in known.timeline]
+
+
+def test_the_caller_may_prepare_something_meanwhile(ground: Ground, tmp_path: Path) -> None:
     built, staged, options = ground.prepare(BunApp("slow_to_stop"), tmp_path)
     called = threading.Event()
-    smoke.run(ground.engine, built, staged, replace(options, while_stopping=called.set), host=ground.host)
+    smoke.run(ground.engine, built, staged, replace(options, meanwhile=called.set), host=ground.host)
     assert called.wait(5)
 
 

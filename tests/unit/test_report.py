@@ -57,11 +57,12 @@ def test_the_document_has_the_published_shape() -> None:
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "report.json"
     written = replace(report(*CHECKS), timeline=(Moment("start", 0.5, 1.25),), log=("listening",), screenshot=b"png")
+    written = replace(written, wrote=False)
     written.write(path)
     read = SmokeReport.read(path)
     assert read.to_json() == written.to_json()
     assert read.timeline == written.timeline
-    assert read.log == ("listening",)
+    assert (read.log, read.wrote) == (("listening",), False)
     assert read.served == {"": "aa", "a.js": "bb"}
     assert [entry.name for entry in path.parent.iterdir()] == ["report.json"]
 
@@ -96,9 +97,10 @@ def test_an_accepted_answer_does_not_count() -> None:
 def test_a_report_of_an_earlier_release_is_read(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     old = report(*CHECKS).to_json()
-    for key in ("timeline", "log", "notes"):
+    for key in ("timeline", "log", "notes", "wrote"):
         del old[key]
     for check in old["checks"]:
         del check["question"], check["accepted"]
     path.write_text(json.dumps(old))
     assert SmokeReport.read(path).checks == CHECKS
+    assert SmokeReport.read(path).wrote

@@ -100,7 +100,7 @@ def smoke(
         settings = load_settings(root, stack, needs_platform=False, overrides=told, env_file=env_file)
         chromium = gate.find_browser(settings.browser, bench)
         hold = functools.partial(_hold, console) if keep else None
-        options = replace(_options(settings, mode, families), browser=chromium, keep=hold, while_stopping=_prepare_page)
+        options = replace(_options(settings, mode, families), browser=chromium, keep=hold, meanwhile=_prepare_page)
         with staging.workroom(settings) as room:
             try:
                 release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
