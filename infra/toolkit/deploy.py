@@ -134,7 +134,8 @@ def _serve_again(
 ) -> tuple[Release, StackOutputs, Mapping[str, int], int]:
     """Deploy a kept release and prove that it serves."""
     release = shelf.staged_again(settings, kept, bench)
-    outputs, changes = converge.converge(settings, drive, release, bench, confirm)
+    told = converge.message(settings, release, "rollback")
+    outputs, changes = converge.converge(settings, drive, release, bench, confirm, told=told)
     verified = proof.require(settings, outputs, kept.served, bench)
     shelf.keep(settings, drive, release, kept.served, bench)
     return release, outputs, changes, verified

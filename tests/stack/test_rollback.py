@@ -95,6 +95,8 @@ def test_an_earlier_release_serves_again_and_history_tells_of_it(checkout: Check
         f"release {release[:12]}"
         for release in (second["release"], first["release"], second["release"], first["release"])
     ]
+    told = ["rollback" in one["message"].split(", ") for one in updates]
+    assert told == [True, True, False, False]
     shown = checkout.invoke("history", "--stack", "local")
     assert shown.stdout.count("succeeded") == 4
 
