@@ -231,8 +231,10 @@ def _tidy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
     """
     stack = _stack(request)
     state = _state(stack)
-    if state["pending"]:
+    if state["pending"] and request.get("refresh"):
         stack.refresh(suppress_progress=True, clear_pending_creates=True)
+    elif state["pending"]:
+        _forget_pending(stack)
     mark = state["mark"] or _new_mark()
 
     def program() -> None:
@@ -249,6 +251,12 @@ def _tidy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
     urn = f"urn:pulumi:{stack.name}::{stackconfig.PROJECT}::{stackconfig.MARK_TYPE}::{mark}"
     stack.up(suppress_progress=True, show_secrets=False, target=[urn], message="removed leftovers of earlier runs")
     return {"changes": {}}
+
+
+def _forget_pending(stack: automation.Stack) -> None:
+    """Take what was begun and not ended out of the state. A refresh would compare the files that were once sent."""
+    found = stack.export_stack()
+    stack.import_stack(automation.Deployment(found.version, {**(found.deployment or {}), "pending_operations": []}))
 
 
 def _describe(request: dict[str, Any], _emit: Emit, _hear: Hear) -> dict[str, Any]:

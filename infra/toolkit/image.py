@@ -53,6 +53,8 @@ CACHE = re.compile(r"/(?:\.bun|\.cache|\.npm|@t@|__pycache__)(?:/|$)|^/tmp/|/bun
 TO_ITS_END = "@build-app.sh-came-to-its-end@"
 PROXY_KEYS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
+LOOK_EVERY, LAST_WORDS = 1.0, 5.0  # seconds between looks at a build, and for its output to end after it
+
 OnLine = Callable[[str], None]
 
 
@@ -498,15 +500,48 @@ def used(stats: Mapping[str, Any]) -> int:
 
 def _follow(container: Any, on_line: OnLine) -> int:
     """Pass the output of a started container on line by line, and give its exit code."""
-    rest = ""
+    received, rest = 0, ""
+
+    def take(chunk: bytes) -> None:
+        nonlocal received, rest
+        received += len(chunk)
+        *lines, rest = (rest + chunk.decode("utf-8", "replace")).split("\n")
+        for line in lines:
+            on_line(line.rstrip("\r"))
+
     with closing(container.logs(stream=True, follow=True, stdout=True, stderr=True)) as stream:
-        for chunk in stream:
-            *lines, rest = (rest + chunk.decode("utf-8", "replace")).split("\n")
-            for line in lines:
-                on_line(line.rstrip("\r"))
+        with _closed_at_the_end(container, stream) as closed:
+            for chunk in stream:
+                take(chunk)
+        if closed.is_set():
+            take(container.logs(stdout=True, stderr=True)[received:])
     if rest:
         on_line(rest)
     return int(container.wait()["StatusCode"])
+
+
+@contextmanager
+def _closed_at_the_end(container: Any, stream: Any) -> Iterator[Event]:
+    """Close a stream that the engine leaves open when the container has ended (seen with Podman 4.3); say so."""
+    over, closed = Event(), Event()
+
+    def look() -> None:
+        with suppress(DockerException, OSError):
+            while not over.wait(LOOK_EVERY):
+                if _has_ended(container) and not over.wait(LAST_WORDS):
+                    closed.set()
+                    stream.close()
+                    return
+
+    Thread(target=look, name="end", daemon=True).start()
+    try:
+        yield closed
+    finally:
+        over.set()
+
+
+def _has_ended(container: Any) -> bool:
+    return not container.client.api.inspect_container(container.id)["State"]["Running"]
 
 
 def _build_failure(status: int, log: Iterable[str], bundle: Bundle, container: Any) -> HookFailed:

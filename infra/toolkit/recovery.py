@@ -115,9 +115,8 @@ def run(
         if goes_on or watch.found.is_clean:
             break
         if watch.found.pending:
-            note(
-                on_event, f"An earlier run has not ended what it began ({watch.found.pending}): the state is read anew."
-            )
+            then = "that is forgotten" if action == "destroy" else "the state is read anew"
+            note(on_event, f"An earlier run has not ended what it began ({watch.found.pending}): {then}.")
         tidy(driver, client=client, on_event=on_event, for_good=action == "destroy")
     return result
 
@@ -134,7 +133,8 @@ def is_settled(client: Client, state: Event) -> bool:
 def tidy(driver: Driver, *, client: Client, on_event: OnEvent, for_good: bool = False) -> tuple[Stray, ...]:
     """End what a dead run has begun, and remove what failed ones have left; give what was removed.
 
-    `for_good` removes the releases that are kept on the platform, too.
+    `for_good`, the stack goes: the releases that are kept on the platform are removed, too, and the state is not read
+    anew, for which the files that were sent would have to be there.
 
     Raises DeploymentFailed that names what the platform does not let go of.
     """
@@ -158,7 +158,13 @@ def tidy(driver: Driver, *, client: Client, on_event: OnEvent, for_good: bool = 
         return "stop" if problems else "go"
 
     try:
-        stack.run(driver, "tidy", on_event=lambda event: _audits(event, on_event), answers={"held": clean})
+        stack.run(
+            driver,
+            "tidy",
+            refresh=not for_good,
+            on_event=lambda event: _audits(event, on_event),
+            answers={"held": clean},
+        )
     except DeploymentFailed as error:
         if problems:
             raise DeploymentFailed(

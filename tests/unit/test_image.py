@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -73,3 +77,35 @@ def test_old_images_of_apps_go_but_the_newest_and_the_young_stay() -> None:
     images.append({"Created": 0, "RepoTags": None})
     assert image.superfluous(images, now) == [f"bun-to-datarobot/app:{n}" for n in range(61, 100)]
     assert image.superfluous(images[80:100], now) == []  # never less than the newest twenty
+
+
+class LeftOpen:
+    """What a container says, by an engine that leaves the stream open after its end."""
+
+    id = "c1"
+
+    def __init__(self, streamed: bytes, whole: bytes) -> None:
+        self._streamed, self._whole, self._closed = streamed, whole, threading.Event()
+        inspected = {"State": {"Running": False}}
+        self.client = SimpleNamespace(api=SimpleNamespace(inspect_container=lambda _id: inspected))
+
+    def logs(self, *, stream: bool = False, **_how: bool) -> Any:
+        return self if stream else self._whole
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._streamed
+        assert self._closed.wait(10)
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def wait(self) -> dict[str, int]:
+        return {"StatusCode": 3}
+
+
+def test_a_stream_that_is_left_open_is_closed_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(image, "LAST_WORDS", 0.05)
+    lines: list[str] = []
+    assert image._follow(LeftOpen(b"one\ntw", b"one\ntwo\r\nthree"), lines.append) == 3
+    assert lines == ["one", "two", "three"]
