@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent
 SCRIPTS = ["bootstrap", ".ci/run", "custom_application/build-app.sh", "custom_application/start-app.sh"]
 WORKFLOWS = sorted(str(path) for path in Path(".github", "workflows").glob("*.yml"))
 # All tests at once wait more than they work: two processes, each with whole files, so that what a file shares stays so.
-TOGETHER = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
+TOGETHER = ("--numprocesses=2", "--dist=loadfile")
 TEST_REQUIREMENTS = ("-r", "requirements.txt", "-r", "tests/requirements.txt")
 
 

@@ -16,7 +16,6 @@ from tests.summary import LINES
 pytest_plugins = ["tests.stack.tools"]
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOW = ("stack", "engine", "browser", "judge")
 GUARDED = ("docker", "dockerd", "pulumi")
 
 
@@ -28,14 +27,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="stand-in",
         help="the provider that tests/stack/test_provider_recordings.py compares with the recordings",
     )
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes long where the tests run in several processes: none of them is alone at the end."""
-    if hasattr(config, "workerinput"):
-        items.sort(
-            key=lambda item: next((at for at, mark in enumerate(SLOW) if item.get_closest_marker(mark)), len(SLOW))
-        )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -301,7 +301,7 @@ class _Crawl:
             base_url = url  # one wrong base is one finding: judge the rest as if it were not there
         page = replace(task, page=_Page(base_url, document.import_map))
         self._follow(document.references, page)
-        self._follow(header_references(response.headers.get("link", "")), page)
+        self._follow(header_references(response.headers), page)
 
     def _read_script(self, task: _Task, response: Response) -> None:
         base = task.page.base_url if task.page else self._start

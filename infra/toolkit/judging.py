@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from urllib.parse import urlsplit
 
 from requests.utils import parse_header_links
 
 from toolkit.fetch import Response
+from toolkit.references.html import refresh_url
 from toolkit.references.model import JAVASCRIPT_TYPES, Kind, Reference
 
 
@@ -63,9 +65,12 @@ _NOUNS = {
 _LINKED = {"style": Kind.STYLESHEET, "script": Kind.SCRIPT, "font": Kind.FONT, "image": Kind.IMAGE, "fetch": Kind.CALL}
 
 
-def header_references(value: str) -> list[Reference]:
-    """Give what a `Link` header makes a browser load."""
+def header_references(headers: Mapping[str, str]) -> list[Reference]:
+    """Give what the headers of a page (names in lower case) make a browser load: `Link` and `Refresh`."""
     found = []
+    if url := refresh_url(headers.get("refresh", "")):
+        found.append(Reference(url, Kind.PAGE, 1, "Refresh header"))
+    value = headers.get("link", "")
     for link in parse_header_links(value) if value.strip() else ():
         relations = str(link.get("rel", "")).lower().split()
         kind = {"stylesheet": Kind.STYLESHEET, "modulepreload": Kind.MODULE, "icon": Kind.IMAGE}.get("".join(relations))

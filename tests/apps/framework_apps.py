@@ -154,7 +154,7 @@ SEEN = (
                 'if (path === "/") return new Response("<!doctype html><title>t</title><p>wait", { headers: { "content-type": "text/html", refresh: "1; url=/home" } });'
             )
         },
-        {"browser.prefix": "The address becomes /home"},
+        {"front.prefix": "Refresh header /home goes to /home, outside the app's prefix"},
     ),
     _app(
         "b_events_that_a_compressor_holds_back",

@@ -495,9 +495,19 @@ def test_the_start_is_a_page_or_a_json_document(mime: str, body: bytes, fine: bo
 
 def test_what_a_link_header_makes_the_browser_load_counts() -> None:
     value = "</style.css>; rel=preload; as=style, <./a.js>; rel=modulepreload, <https://cdn.test>; rel=preconnect"
-    found = header_references(value)
+    found = header_references({"link": value})
     assert [(one.target, one.kind) for one in found] == [("/style.css", Kind.STYLESHEET), ("./a.js", Kind.MODULE)]
-    assert header_references("") == header_references("odd;;") == []
+    assert header_references({}) == header_references({"link": "odd;;"}) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "urls"),
+    [("1; url=/home", ["/home"]), ("0;URL='./next'", ["./next"]), ("5", []), ("", []), ("soon", [])],
+)
+def test_a_refresh_header_leads_somewhere(value: str, urls: list[str]) -> None:
+    assert [(ref.target, ref.via) for ref in header_references({"refresh": value})] == [
+        (url, "Refresh header") for url in urls
+    ]
 
 
 @pytest.mark.parametrize(("mime", "fine"), [("application/wasm", True), ("application/octet-stream", False)])

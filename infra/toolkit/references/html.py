@@ -222,9 +222,14 @@ def _script(one: _Element, lines: Lines, script_page: str, page_url: str) -> Ite
 
 def _meta_refresh(one: _Element, lines: Lines) -> Iterator[Reference]:
     content = one.value("content")
-    match = re.match(r"\s*[\d.]+\s*[;,]\s*(?:url\s*=\s*)?(['\"]?)(.*?)\1\s*$", content, re.IGNORECASE)
-    if match and match[2]:
-        yield Reference(match[2], Kind.PAGE, lines.of(content), "<meta http-equiv=refresh>")
+    if url := refresh_url(content):
+        yield Reference(url, Kind.PAGE, lines.of(content), "<meta http-equiv=refresh>")
+
+
+def refresh_url(value: str) -> str:
+    """Give the URL that a `Refresh` header, or its like in a page, leads to; empty when it only loads anew."""
+    match = re.match(r"\s*[\d.]+\s*[;,]\s*(?:url\s*=\s*)?(['\"]?)(.*?)\1\s*$", value, re.IGNORECASE)
+    return match[2] if match else ""
 
 
 def _import_map(source: str, base_url: str) -> ImportMap:
