@@ -35,6 +35,7 @@ class _Work:
     since: float
     shown: int = 0
     failed: bool = False
+    over: bool = False  # Pulumi has given it up: one more look, for the reason
 
 
 @dataclass
@@ -45,6 +46,7 @@ class _Watch:
     works: dict[str, _Work] = field(default_factory=dict)
     last: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
+    wake: threading.Event = field(default_factory=threading.Event)
 
     def pass_on(self, event: Event) -> None:
         """Pass an event on, and see from it what Pulumi works on."""
@@ -55,8 +57,11 @@ class _Watch:
                 self.works.clear()  # what a preview begins is not being done
             elif event["event"] == "start" and event.get("op") in OPERATIONS and kind in KINDS:
                 self.works[kind] = _Work(kind, str(event["op"]), self.now())
-            elif event["event"] in ("done", "failed"):
+            elif event["event"] == "done":
                 self.works.pop(kind, None)
+            elif event["event"] == "failed" and kind in self.works:
+                self.works[kind].over = True
+                self.wake.set()
             self.on_event(event)
 
     def look(self, client: Client) -> None:
@@ -67,9 +72,16 @@ class _Watch:
             with suppress(ToolkitError):
                 status, text = _seen(client, work.kind, self.base_name)
                 self._tell(work, status, text)
+        self.forget(over=True)
         with self.lock:
             if self.works and self.now() - self.last >= SILENCE:
                 self.pass_on({"event": "heartbeat", "text": "; ".join(map(self._life, self.works.values()))})
+
+    def forget(self, *, over: bool) -> None:
+        """Look no more at what is over, or at what is not."""
+        with self.lock:
+            for kind in [kind for kind, work in self.works.items() if work.over is over]:
+                del self.works[kind]
 
     def _tell(self, work: _Work, status: str, text: str) -> None:
         lines = text.splitlines()
@@ -123,7 +135,9 @@ def watched(
 
     def run() -> None:
         with suppress(ToolkitError), connect() as client:
-            while not over.wait(every):
+            while not over.is_set():
+                watch.wake.wait(every)
+                watch.wake.clear()
                 watch.look(client)
 
     thread = threading.Thread(target=run, name="watch", daemon=True)
@@ -131,7 +145,9 @@ def watched(
     try:
         yield watch.pass_on
     finally:
+        watch.forget(over=False)
         over.set()
+        watch.wake.set()
+        thread.join(every + 1.0)
         with watch.lock:
             watch.works.clear()
-        thread.join(every + 1.0)

@@ -167,7 +167,7 @@ def _told_after(made: Checkout) -> float:
     command = [sys.executable, *DEPLOY, "--skip-smoke", "--no-rollback"]
     env = {**made.environ(), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        command, cwd=made.root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command, cwd=made.root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as child:
         assert child.stdout is not None
         told = [time.time() for line in child.stdout if REASON in line]
@@ -180,17 +180,21 @@ def _told_after(made: Checkout) -> float:
 
 
 def _watch(platform: Mapping[str, str], failed: list[float], over: threading.Event) -> None:
-    """Look when the platform notes the failure; what counts is the last look that did not show it yet."""
+    """Look when the platform notes the failure; what counts is the last look that did not show it yet.
+
+    What has failed before has to come up anew first.
+    """
     headers = {"Authorization": f"Bearer {platform['token']}"}
     with httpx.Client(headers=headers, trust_env=False) as client:
-        before = time.time()
+        before = 0.0
         while not over.wait(LOOK_EVERY):
             began = time.time()
             answer = client.get(f"{platform['endpoint']}/customApplications/")
-            if any(one["status"] == "failed" for one in answer.json().get("data", ())):
+            if not any(one["status"] == "failed" for one in answer.json().get("data", ())):
+                before = began
+            elif before:
                 failed.append(before)
                 return
-            before = began
 
 
 def describe(phases: list[dict[str, float]]) -> str:

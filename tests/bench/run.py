@@ -78,7 +78,7 @@ def smoke(rounds: int, checkout: Checkout) -> Measure:
     bare = [sys.executable, str(BARE_SMOKE), image, *found["served"]]
     return paired(
         "warm smoke / bare docker-py script",
-        rounds,
+        3 * rounds,  # a second each, and half of it is the engine's: few rounds say little
         2.0,
         lambda: timed(ours, cwd=checkout.root, env=checkout.environ()),
         lambda: timed(bare, cwd=checkout.root, env=checkout.environ()),

@@ -84,6 +84,33 @@ def test_a_failure_is_told_once_and_at_once() -> None:
     assert events.index(told[0]) > [one.get("text") for one in events].index("application: boom")
 
 
+def test_what_pulumi_gives_up_is_looked_at_once_more_for_the_reason() -> None:
+    watch, events, platform = _watch()
+    watch.pass_on(_event("start"))
+    platform.log, platform.status = ["no database"], "failed"
+    watch.pass_on(_event("failed"))
+    assert watch.wake.is_set()
+    watch.look(platform)  # type: ignore[arg-type]
+    assert _texts(events)[0] == "application: no database"
+    watch.look(platform)  # type: ignore[arg-type]
+    assert platform.asked == 1, "that was the last look"
+
+
+def test_the_last_look_is_waited_for() -> None:
+    events: list[dict[str, Any]] = []
+    platform = Platform()
+    platform.log = ["no database"]
+
+    @contextmanager
+    def connect() -> Iterator[Any]:
+        yield platform
+
+    with watching.watched(connect, "demo-dev", events.append, every=5.0) as pass_on:
+        pass_on(_event("start"))
+        pass_on(_event("failed"))
+    assert _texts(events) == ["application: no database"]
+
+
 def test_what_the_preview_began_is_not_watched() -> None:
     watch, _events, platform = _watch()
     watch.pass_on(_event("start"))
