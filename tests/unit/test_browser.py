@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from pathlib import Path
@@ -72,6 +73,31 @@ def test_a_page_gets_more_time_on_a_busy_machine(
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     assert watching.slowness() == times
+
+
+@pytest.mark.parametrize(("running", "least", "most"), [(1, 0.06, 0.25), (12, 0.36, 0.7)])
+def test_how_long_nothing_has_to_happen_depends_on_what_goes_on_now_and_not_a_minute_ago(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int, least: float, most: float
+) -> None:
+    (tmp_path / "loadavg").write_text(f"12.00 12.00 12.00 {running}/130 20402\n")
+    monkeypatch.setattr(watching, "_RUNNABLE", str(tmp_path / "loadavg"))
+    monkeypatch.setattr("os.getloadavg", lambda: (12.0, 12.0, 12.0))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    began = time.monotonic()
+    asyncio.run(watching.Watch("https://host/p/", "/p/").settle(3.0))
+    assert least <= time.monotonic() - began <= most
+
+
+@pytest.mark.parametrize("text", [None, "nothing of the kind"])
+def test_where_nothing_tells_what_runs_now_the_last_minute_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / "loadavg").write_text(text)
+    monkeypatch.setattr(watching, "_RUNNABLE", str(tmp_path / "loadavg"))
+    monkeypatch.setattr("os.getloadavg", lambda: (5.0, 5.0, 5.0))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert watching.crowd() == 2.5
 
 
 def test_a_browser_that_is_opened_while_somebody_looks_is_the_same_or_closed(monkeypatch: pytest.MonkeyPatch) -> None:

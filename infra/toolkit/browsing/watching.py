@@ -8,6 +8,8 @@ import re
 import time
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
+from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ _LOADING = frozenset({"document", "script", "stylesheet", "font", "image"})
 _MOST_BODIES, _LARGEST_BODY = 200, 2**20
 _LONGEST_CALL = 0.6  # seconds that a call of the app is waited for: a platform that is not there never answers
 _SLOWEST = 6.0  # times as long, at most, on a machine that is busy with other things
+_RUNNABLE = "/proc/loadavg"
 _AS_HTTP = {"ws": "http", "wss": "https"}
 
 
@@ -287,14 +290,15 @@ class Watch:
     async def settle(self, limit: float, quiet: float = QUIET) -> None:
         """Wait until nothing is under way and nothing has happened for `quiet` seconds, at most `limit` seconds.
 
-        Both are longer on a busy machine.
+        Both are longer on a busy machine; being quiet takes no longer on one that was busy a minute ago.
         """
-        times = slowness()
-        limit, quiet = limit * times, quiet * times
+        most, crowds = slowness(), []
         self._last_event = time.monotonic()
-        until = self._last_event + limit
+        until = self._last_event + limit * most
         while (now := time.monotonic()) < until:
-            if not self._waits(now) and now - self._last_event > quiet:
+            crowds.append(crowd())
+            times = min(max(fmean(crowds), 1.0), most)
+            if not self._waits(now) and now - self._last_event > quiet * times:
                 return
             await asyncio.sleep(0.01)
 
@@ -313,6 +317,15 @@ class Watch:
 def slowness() -> float:
     """How many times as long as usual things take now: more processes want to run than this machine has cores for."""
     return min(max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0), _SLOWEST)
+
+
+def crowd() -> float:
+    """How many processes want to run at this moment for each core; where that is not told, in the last minute."""
+    try:
+        running = Path(_RUNNABLE).read_text(encoding="ascii").split()[3].partition("/")[0]
+        return int(running) / (os.cpu_count() or 1)
+    except (OSError, ValueError, IndexError):
+        return slowness()
 
 
 def page_of(url: str) -> str:
