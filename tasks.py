@@ -30,6 +30,7 @@ def _commands(name: str) -> Any:
     # What is loaded stays: looking for garbage in it, now and at the end, took a fifth of the time of a short command.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
+    sys.setswitchinterval(0.001)  # what is loaded beside lets those go on soon who have an answer of the engine's
     return importlib.import_module(f"toolkit.commands.{name}")
 
 

@@ -61,6 +61,15 @@ def root() -> Path:
 
 
 @pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """Commands take signals for themselves until they end, and here the process goes on."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
 def _fast_tests_stay_alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make reaching for the engine or Pulumi fail in every test that is not marked for it."""
     if any(request.node.get_closest_marker(name) for name in ("engine", "stack", "browser")):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Thread
 
 from docker.errors import APIError
@@ -20,7 +21,6 @@ from toolkit.container import App, RunningApp
 from toolkit.crawl import CrawlResult
 from toolkit.crawl import crawl as follow
 from toolkit.fetch import HttpFetch
-from toolkit.front import Front, Target, certificate
 from toolkit.image import AppImage
 from toolkit.options import SmokeOptions
 from toolkit.places import PLATFORM_ORIGIN, PUBLIC_HOST
@@ -58,7 +58,6 @@ class Examination:
         self._trial = trial
         self._record = record
         self._up_at = time.monotonic()
-        self._prepares = trial.options.meanwhile
 
     def of(self, app: App) -> Context:
         """Ask everything of a container that was just started, and stop it."""
@@ -69,7 +68,8 @@ class Examination:
         self._record.ask(context, start.log)
         stopping = time.monotonic()
         if context.running and not context.blocked:
-            self._let_prepare()
+            if self._trial.options.meanwhile is not None:
+                Thread(target=self._trial.options.meanwhile, name="meanwhile", daemon=True).start()
             with self._record.moment("stop"):
                 context = replace(context, stopped=app.stop(self._trial.options.grace))
         self._record.ask(context, lifecycle.sigterm, time.monotonic() - stopping)
@@ -129,16 +129,10 @@ class Examination:
         self._record.ask(context, crawl.encoding)
         self._record.ask(context, crawl.hosts)
         self._record.ask(context, crawl.complete)
-        if self._browses:
+        if self._chromium:
             for check in browser.CHECKS:
                 self._record.ask(context, check)
         return context
-
-    def _let_prepare(self) -> None:
-        """Let the caller prepare what it wants to, once, while the engine keeps us waiting."""
-        if self._prepares is not None:
-            Thread(target=self._prepares, name="meanwhile", daemon=True).start()
-            self._prepares = None
 
     def _ships_env(self) -> bool:
         staged = any(file.path == ".env" for file in self._trial.staged.files)
@@ -146,29 +140,26 @@ class Examination:
 
     def _visit(self, app: RunningApp, context: Context) -> Context:
         """Crawl the app through the front, look into its container meanwhile, and put a second one beside it."""
-        target = Target(host=self._trial.host, port=app.port, app_id=self._trial.app_id, mode=self._trial.options.mode)
-        tls = certificate(PUBLIC_HOST) if self._browses else None
         start_url = PLATFORM_ORIGIN + context.prefix
-        beside = Replica(
-            lambda: self._trial.start(), target, context.probe_path,
-            patience(context.waited.seconds, self._trial.options.patience),
-        )  # fmt: skip
         again: Again | None = None
-        with (
-            ExitStack() as removed,
-            ThreadPoolExecutor(3, "look") as aside,
-            Front(target, public_host=PUBLIC_HOST, tls=tls) as entrance,
-        ):
+        with ExitStack() as removed, ThreadPoolExecutor(2, "look") as aside:
             looking, listing = aside.submit(_look_inside, app), aside.submit(self._written, app)
+            from toolkit.front import Front, Target, certificate  # takes longest to be loaded, and is needed only now
+
+            target = Target(self._trial.host, app.port, self._trial.app_id, self._trial.options.mode)
+            tls = certificate(PUBLIC_HOST) if self._chromium else None
+            entrance = removed.enter_context(Front(target, public_host=PUBLIC_HOST, tls=tls))
+            still = patience(context.waited.seconds, self._trial.options.patience)
+            beside = Replica(self._trial.start, target, context.probe_path, still)
             explorer = self._explorer(start_url, context.prefix, Ports(entrance.port, entrance.secure_port))
             if explorer is not None:
                 removed.enter_context(explorer)
                 removed.enter_context(beside)
-                aside.submit(_open_after, beside, explorer)
+                # A container that comes up makes a browser break off its connections.
+                explorer.open(beside.come_up)
             with self._record.moment("crawl"), HttpFetch(through=("127.0.0.1", entrance.port)) as fetch:
                 crawled: CrawlResult = follow(fetch, start_url, context.prefix)
                 private = tuple(fetch(start_url + path) for path in environment.private_paths(context))
-                self._let_prepare()
                 inside, written = looking.result(), listing.result()
             well = context.waited.response is not None and context.waited.response.status < 400
             # A container that starts makes the browser break off its connections, so it has to be there before.
@@ -206,13 +197,14 @@ class Examination:
         return tuple(path for path in app.written() if path not in late and not _CACHE.search(path))
 
     @property
-    def _browses(self) -> bool:
-        return self._trial.options.browser is not None and self._record.wanted("browser")
+    def _chromium(self) -> Path | None:
+        """The browser that looks at the app; None when nobody wants it to."""
+        return self._trial.options.browser if self._record.wanted("browser") else None
 
     def _explorer(self, url: str, prefix: str, ports: Ports) -> Explorer | None:
-        if self._trial.options.browser is None or not self._browses:
+        if self._chromium is None:
             return None
-        return Explorer(url, prefix=prefix, chromium=self._trial.options.browser, ports=ports)
+        return Explorer(url, prefix=prefix, chromium=self._chromium, ports=ports)
 
     def _restart(self, app: RunningApp, context: Context) -> Again:
         with self._record.moment("restart"):
@@ -251,12 +243,6 @@ class _Shell:
             return self._app.exec(argv)
         except APIError:
             return 126, ""
-
-
-def _open_after(beside: Replica, explorer: Explorer) -> None:
-    """Start the browser as soon as no container comes up any more."""
-    beside.come_up()
-    explorer.open()
 
 
 def _look_inside(app: App) -> Inside:

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from toolkit.checks.context import Again
 from toolkit.container import RunningApp
 from toolkit.crawl import Answer
 from toolkit.fetch import HttpFetch
-from toolkit.front import Front, Target
 from toolkit.places import PLATFORM_ORIGIN
 from toolkit.references.model import Kind
 from toolkit.waiting import wait
+
+if TYPE_CHECKING:
+    from toolkit.front import Target
 
 MOST_COMPARED = 300
 _PAGES = frozenset({Kind.PAGE, Kind.FRAME, Kind.LINK})
@@ -64,6 +67,8 @@ class Replica:
         """Ask it for all files that the first one served; `again` is what `come_up` gave."""
         if self._app is None or again.waited.response is None or again.waited.response.status >= 400:
             return again
+        from toolkit.front import Front
+
         asked = [one for one in answers if one.status == 200 and one.kind not in _PAGES][:MOST_COMPARED]
         target = replace(self._target, host=self._app.host, port=self._app.port)
         missing = []

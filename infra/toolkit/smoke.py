@@ -141,7 +141,7 @@ class _Smoke:
     def _started(self) -> Iterator[App]:
         """The started app; an engine that cannot run start-app.sh is an answer of the test, not an error."""
         # Loading what examines it takes about as long as the engine takes to start a container.
-        Thread(target=import_module, args=("toolkit.examination",), name="load", daemon=True).start()
+        Thread(target=_load, name="load", daemon=True).start()
         try:
             with self._record.moment("container"):
                 app = self._start()
@@ -191,6 +191,12 @@ class _Smoke:
         if self._options.mode == "keep":
             environment["SCRIPT_NAME"] = f"/apps/{self._app_id}"
         return {**environment, **(self._options.env or {})}
+
+
+def _load() -> None:
+    """Load what examines the app; what is needed first comes first."""
+    for name in ("toolkit.examination", "toolkit.front"):
+        import_module(name)
 
 
 def masked(lines: Iterable[str], secrets_: Iterable[Secret | None]) -> tuple[str, ...]:

@@ -141,7 +141,9 @@ class Visitor:
                 await self.within(self._page.keyboard.type(control["text"]))
                 await self.within(self._page.keyboard.press("Enter"))
             await self._idle()
-            await self._watch.settle(3.0)
+            # An icon is asked for whenever the address changes; anything else may be the first of more.
+            begun = bool(control["text"]) or any(one["kind"] != "other" for one in self._watch.asked[asked:])
+            await self._watch.settle(3.0, quiet=QUIET if begun else QUIET / 2)
             if self._page.url != before or _documents(self._watch.asked[asked:]):
                 await self._arrived(asked, reloaded)
             elif len(self._watch.asked) > asked:

@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,7 @@ from toolkit.browsing.model import BrowserResult, Budget, Cookie, Ports
 from toolkit.browsing.watching import Watch, slowness
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
+    from playwright.async_api import Browser, Page
 
 # Without these the browser asks hosts of its own while it starts.
 FLAGS = (
@@ -68,11 +69,14 @@ class Explorer:
         self._looked = False
         self._one = threading.Lock()  # whoever opens it and whoever looks are two threads
 
-    def open(self) -> None:
-        """Start the browser in the background, so that `look` finds it ready; does nothing once somebody has looked."""
+    def open(self, after: Callable[[], object] = lambda: None) -> None:
+        """Start the browser in the background once `after` has returned, so that `look` finds it ready.
+
+        Does nothing once somebody has looked. When `after` raises, there is nothing to be looked at.
+        """
         with self._one:
             if self._ready is None and not self._looked:
-                self._ready = self._look()
+                self._ready = self._look(after)
 
     def _opened(self) -> _Look:
         """Take the browser that is ready, or start one; nobody else opens one from then on."""
@@ -96,8 +100,8 @@ class Explorer:
                 break
         return seen
 
-    def _look(self) -> _Look:
-        return _Look(Watch(self._url, self._prefix), self._chromium, self._budget, self._ports)
+    def _look(self, after: Callable[[], object] = lambda: None) -> _Look:
+        return _Look(Watch(self._url, self._prefix), self._chromium, self._budget, self._ports, after)
 
     def __enter__(self) -> Explorer:
         return self
@@ -117,13 +121,16 @@ def disturbed(seen: BrowserResult) -> bool:
 
 
 class _Look:
-    """One browser, which starts at once, in a thread of its own, and looks at the page when it is told to."""
+    """One browser, which starts after `after`, in a thread of its own, and looks at the page when it is told to."""
 
-    def __init__(self, watch: Watch, chromium: Path, budget: Budget, ports: Ports | None) -> None:
+    def __init__(
+        self, watch: Watch, chromium: Path, budget: Budget, ports: Ports | None, after: Callable[[], object]
+    ) -> None:
         self._watch = watch
         self._chromium = chromium
         self._budget = budget
         self._ports = ports
+        self._after = after
         self._wanted = threading.Event()
         self._dropped = False
         self._error: BaseException | None = None
@@ -164,6 +171,9 @@ class _Look:
 
         with _closed_port() as port:
             async with async_playwright() as playwright:
+                await asyncio.get_running_loop().run_in_executor(None, self._after)
+                if self._dropped:
+                    return
                 try:
                     browser = await playwright.chromium.launch(
                         executable_path=str(self._chromium),
@@ -176,11 +186,9 @@ class _Look:
                     self._watch.problem = first_line(problem.message)
                     return
                 try:
-                    await asyncio.get_running_loop().run_in_executor(None, self._wanted.wait)
-                    if not self._dropped:
-                        self._using = asyncio.create_task(self._use(browser))
-                        with suppress(asyncio.CancelledError):
-                            await self._using
+                    self._using = asyncio.create_task(self._use(browser))
+                    with suppress(asyncio.CancelledError):
+                        await self._using
                 finally:
                     for task in self._watch.tasks:
                         task.cancel()
@@ -192,14 +200,19 @@ class _Look:
 
         self._watch.version = browser.version
         try:
+            page = await self._page(browser)
+            await asyncio.get_running_loop().run_in_executor(None, self._wanted.wait)
+            if self._dropped:
+                return
             async with asyncio.timeout(self._budget.seconds * slowness()):
-                await self._visit(browser)
+                await self._visit(page)
         except TimeoutError:
             self._watch.complete = False
         except Error as problem:
             self._watch.problem = self._watch.problem or first_line(problem.message)
 
-    async def _visit(self, browser: Browser) -> None:
+    async def _page(self, browser: Browser) -> Page:
+        """Open an empty page, of which everything is written down from now on."""
         context = await browser.new_context(
             viewport={"width": VIEWPORT["width"], "height": VIEWPORT["height"]},
             locale="en-US",
@@ -214,10 +227,14 @@ class _Look:
         page = await context.new_page()
         watch.attach(context, page)
         await watch.attach_sockets(await context.new_cdp_session(page))
+        return page
+
+    async def _visit(self, page: Page) -> None:
+        watch = self._watch
         visitor = Visitor(page, watch, self._budget)
         try:
             await visitor.visit()
-            found = await visitor.within(context.cookies())
+            found = await visitor.within(page.context.cookies())
             watch.cookies = tuple(Cookie(str(one.get("name", "")), str(one.get("path", "/"))) for one in found)
         except PageHangs:
             watch.hangs = watch.step
