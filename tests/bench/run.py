@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def invoke_list(rounds: int, folder: Path) -> Measure:
 
 
 def _with_status(command: list[str], *, cwd: Path, env: dict[str, str]) -> float:
-    """An empty tasks.py has nothing to list, which invoke answers with exit code 1."""
+    """Time a command whose exit code is not 0 (an empty tasks.py, for one, has nothing to list)."""
     started = time.monotonic()
     subprocess.run(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     return time.monotonic() - started
@@ -144,6 +145,26 @@ def deploy(rounds: int, checkout: Checkout, deploy_python: Path) -> Measure:
     )
 
 
+def doctor(rounds: int, checkout: Checkout) -> list[Measure]:
+    """Look at everything: all well, on a stack that is deployed; and with engine and platform never answering."""
+    command = [sys.executable, "-m", "invoke", "doctor", "--stack"]
+    well = [timed([*command, "local"], cwd=checkout.root, env=checkout.environ()) for _ in range(rounds)]
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        env = checkout.environ(
+            DOCKER_HOST=f"tcp://{address}",
+            DATAROBOT_ENDPOINT=f"http://{address}/api/v2",
+            DATAROBOT_API_TOKEN="0123456789abcdef0123456789abcdef",
+        )
+        dead = [_with_status([*command, "dev"], cwd=checkout.root, env=env) for _ in range(rounds)]
+    return [
+        Measure("invoke doctor, all well", statistics.median(well), 0, "s", statistics.median(well), 1.0),
+        Measure(
+            "invoke doctor, engine and platform dead", statistics.median(dead), 0, "s", statistics.median(dead), 4.0
+        ),
+    ]
+
+
 def crawls(rounds: int, folder: Path) -> list[Measure]:
     from tests.bench import crawl
 
@@ -202,6 +223,7 @@ def main() -> int:
             *staging_rows(options.rounds, folder),
             *crawls(options.rounds, folder),
             deploy(options.rounds, checkout, deploy_python),
+            *doctor(options.rounds, checkout),
             deploying.first_deploy(options.rounds, folder, deploy_python)[0],
             deploying.failure(options.rounds, folder),
             *emulator.measures(options.rounds, folder),
