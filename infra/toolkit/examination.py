@@ -155,7 +155,6 @@ class Examination:
             if explorer is not None:
                 removed.enter_context(explorer)
                 removed.enter_context(beside)
-                # A container that comes up makes a browser break off its connections.
                 explorer.open(beside.come_up)
             with self._record.moment("crawl"), HttpFetch(through=("127.0.0.1", entrance.port)) as fetch:
                 crawled: CrawlResult = follow(fetch, start_url, context.prefix)

@@ -157,12 +157,11 @@ def doctor(rounds: int, checkout: Checkout) -> list[Measure]:
             DATAROBOT_API_TOKEN="0123456789abcdef0123456789abcdef",
         )
         dead = [_with_status([*command, "dev"], cwd=checkout.root, env=env) for _ in range(rounds)]
-    return [
-        Measure("invoke doctor, all well", statistics.median(well), 0, "s", statistics.median(well), 1.0),
-        Measure(
-            "invoke doctor, engine and platform dead", statistics.median(dead), 0, "s", statistics.median(dead), 4.0
-        ),
-    ]
+    found = (
+        ("invoke doctor, all well", statistics.median(well), 1.0),
+        ("invoke doctor, engine and platform dead", statistics.median(dead), 4.0),
+    )
+    return [Measure(name, seconds, 0, "s", seconds, limit) for name, seconds, limit in found]
 
 
 def crawls(rounds: int, folder: Path) -> list[Measure]:

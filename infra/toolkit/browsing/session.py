@@ -200,7 +200,8 @@ class _Look:
 
         self._watch.version = browser.version
         try:
-            page = await self._page(browser)
+            async with asyncio.timeout(self._budget.seconds * slowness()):
+                page = await self._page(browser)
             await asyncio.get_running_loop().run_in_executor(None, self._wanted.wait)
             if self._dropped:
                 return
