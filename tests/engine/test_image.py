@@ -13,8 +13,9 @@ import pytest
 
 from toolkit import baseimage, bundles, image
 from toolkit.baseimage import BaseImageOptions
+from toolkit.engine import OWNER_LABEL, RUN_LABEL, machine
 from toolkit.errors import ToolMissing
-from toolkit.image import BuildFailed, EnvironmentImage
+from toolkit.image import BUILD_OWNER, BuildFailed, EnvironmentImage
 from toolkit.source import SourceFile
 
 pytestmark = pytest.mark.engine
@@ -148,12 +149,9 @@ def test_a_build_that_fails_shows_its_last_lines_and_leaves_nothing(
         image.build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options, on_line=lines.append)
     assert caught.value.details == tuple(f"line {number}" for number in range(3, 23))
     assert lines[0] == "line 1"
-    mine = {"label": "bun-to-datarobot.owner=build"}
-    assert [
-        one.name
-        for one in engine.containers.list(all=True, filters=mine, ignore_removed=True)
-        if one.status == "exited"
-    ] == []
+    builds = engine.containers.list(all=True, filters={"label": f"{OWNER_LABEL}={BUILD_OWNER}"}, ignore_removed=True)
+    ours = f"{machine()}.{os.getpid()}."  # other tests may build at the same time, in a process of their own
+    assert [one.name for one in builds if one.labels[RUN_LABEL].startswith(ours)] == []
 
 
 def test_a_build_that_needs_more_memory_than_the_bundle_says_so(
