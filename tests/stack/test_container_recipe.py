@@ -25,7 +25,12 @@ def test_the_recipe_deploys_from_inside_a_container(root: Path, tmp_path: Path, 
     finally:
         engine.close()
     command = [word.replace("$PWD", str(checkout.root)) for word in command]
-    done = subprocess.run(command, cwd=checkout.root, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "this very release is serving" in done.stdout
-    assert "/custom_applications/" in done.stdout.splitlines()[-1]
+    try:
+        done = subprocess.run(command, cwd=checkout.root, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert "this very release is serving" in done.stdout
+        assert "/custom_applications/" in done.stdout.splitlines()[-1]
+    finally:  # the local platform ended with the container, the app in the host's engine did not
+        removed = checkout.invoke("destroy", "--stack", "local", "--yes")
+        checkout.close()
+    assert removed.code == 0, removed.stderr
