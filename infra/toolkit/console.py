@@ -9,7 +9,8 @@ import json
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
@@ -25,6 +26,7 @@ from toolkit.plan import Plan
 from toolkit.report import Check, SmokeReport
 
 JSON_VERSION = 1
+STILL_SEEN = 200  # lines above that somebody at a terminal still has before their eyes
 SHORT = 0.5  # seconds of a resource that are not worth telling
 Part = str | tuple[str, str]  # text, or text with its style
 MARKS = {"ok": ("ok    ", "green"), "failed": ("failed", "red")}
@@ -34,6 +36,8 @@ STATUSES = {"pass": "green", "warn": "yellow", "fail": "red"}
 CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
+# Output of programs that was shown on the terminal while it came, by whichever console of this process.
+_seen: deque[str] = deque(maxlen=STILL_SEEN)
 
 
 class Console:
@@ -66,6 +70,8 @@ class Console:
             self._phase(event)
         elif kind == "line":
             self._below((event["text"], "dim"))
+            if self._rich.is_terminal:
+                _seen.append(event["text"].strip())
         elif kind in {"done", "failed"} and event.get("op") not in {"same", "read"}:
             self._resource(event)
         elif kind == "platform-failed":
@@ -182,7 +188,7 @@ class Console:
         for check in worst_first(report.checks):
             self._print((check.status, STATUSES[check.status]), " ", (check.title, "bold"), " ", (check.id, "dim"))
             self._indented(check.detail)
-            for line in (line for text in check.evidence for line in text.splitlines() if line):
+            for line in _unseen(check.evidence, self._rich):
                 self._print(f"     {line}")
             if check.hint:
                 self._indented(f" {check.hint}", ("next:", "cyan"))
@@ -217,9 +223,8 @@ class Console:
         """Show an error: what happened, the evidence, and the next step."""
         rich = Rich(stderr=True, highlight=False, soft_wrap=True)
         self._print(("error:", "bold red"), f" {error.message}", to=rich, hang=7)
-        for detail in error.details if details else ():
-            for line in filter(None, detail.splitlines()):
-                self._print(f"  {line}", to=rich)
+        for line in _unseen(error.details if details else (), rich):
+            self._print(f"  {line}", to=rich)
         if error.hint:
             self._print(("next:", "cyan"), f" {error.hint}", to=rich, hang=6)
 
@@ -280,6 +285,14 @@ class Console:
             shown = CONTROL.sub("", words).encode(rich.encoding, "backslashreplace").decode(rich.encoding)
             text.append(shown, style)
         return text
+
+
+def _unseen(texts: Iterable[str], rich: Rich) -> Iterator[str]:
+    """Give the lines of these texts; without those that stand above already, where they go to a terminal too."""
+    for text in texts:
+        for line in filter(None, text.splitlines()):
+            if not (rich.is_terminal and line.strip() in _seen):
+                yield line
 
 
 def _folded(rich: Rich, text: Text, hang: int) -> Text:

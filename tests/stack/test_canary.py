@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,17 +21,9 @@ DIES_THERE = 'if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) { console.error("canno
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, root: Path, pulumi_cli: Path) -> Iterator[Checkout]:
-    del pulumi_cli
-    made = Checkout.copy(root, tmp_path / "toolkit")
-    made.env |= {
-        "DATAROBOT_PROVIDER": "stand-in",
-        "APP_ENV_KEYS": "EXTRA_TOKEN",
-        "EXTRA_TOKEN": EXTRA,
-        "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
-    }
-    yield made
-    made.close()
+def checkout(checkout: Checkout) -> Checkout:
+    checkout.env |= {"APP_ENV_KEYS": "EXTRA_TOKEN", "EXTRA_TOKEN": EXTRA, "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE}
+    return checkout
 
 
 def test_no_secret_gets_out(checkout: Checkout) -> None:

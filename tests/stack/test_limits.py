@@ -142,15 +142,6 @@ def test_a_phase_whose_work_hangs_ends(made: Bed, monkeypatch: pytest.MonkeyPatc
 # --- real containers --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def checkout(tmp_path: Path, root: Path, pulumi_cli: Path) -> Iterator[Checkout]:
-    del pulumi_cli
-    copied = Checkout.copy(root, tmp_path / "toolkit")
-    copied.env["DATAROBOT_PROVIDER"] = "stand-in"
-    yield copied
-    copied.close()
-
-
 @pytest.mark.parametrize(
     ("phase", "file", "text"),
     [

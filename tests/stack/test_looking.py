@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -22,13 +21,9 @@ SAYS = SERVER.replace("Bun.serve(", 'console.log("the app is up"); Bun.serve(')
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, root: Path, pulumi_cli: Path) -> Iterator[Checkout]:
-    del pulumi_cli
-    made = Checkout.copy(root, tmp_path / "toolkit")
-    made.env["DATAROBOT_PROVIDER"] = "stand-in"
-    made.write("custom_application/server.ts", SAYS)
-    yield made
-    made.close()
+def checkout(checkout: Checkout) -> Checkout:
+    checkout.write("custom_application/server.ts", SAYS)
+    return checkout
 
 
 def _status(checkout: Checkout) -> dict[str, object]:

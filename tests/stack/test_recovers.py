@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,15 +17,6 @@ DIES_LATER = """
 if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) { console.log("warming up"); await Bun.sleep(6000); process.exit(9); }
 """
 DIES_THERE = 'if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) { console.error("cannot live here"); process.exit(9); }\n'
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, root: Path, pulumi_cli: Path) -> Iterator[Checkout]:
-    del pulumi_cli
-    made = Checkout.copy(root, tmp_path / "toolkit")
-    made.env["DATAROBOT_PROVIDER"] = "stand-in"
-    yield made
-    made.close()
 
 
 def _applications(checkout: Checkout) -> list[dict[str, str]]:

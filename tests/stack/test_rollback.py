@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -27,12 +26,9 @@ DIES_THERE = 'if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) { console.error("canno
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, root: Path, pulumi_cli: Path) -> Iterator[Checkout]:
-    del pulumi_cli
-    made = Checkout.copy(root, tmp_path / "toolkit")
-    made.env |= {"DATAROBOT_PROVIDER": "stand-in", "VERIFY_SECONDS": "8"}
-    yield made
-    made.close()
+def checkout(checkout: Checkout) -> Checkout:
+    checkout.env["VERIFY_SECONDS"] = "8"
+    return checkout
 
 
 def _page(checkout: Checkout) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -22,15 +21,11 @@ TELLS = SERVER.replace(
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, root: Path, pulumi_cli: Path) -> Iterator[Checkout]:
-    del pulumi_cli
-    made = Checkout.copy(root, tmp_path / "toolkit")
-    made.env["DATAROBOT_PROVIDER"] = "stand-in"
+def checkout(checkout: Checkout, root: Path) -> Checkout:
     script = (root / "custom_application" / "start-app.sh").read_text()
-    made.write("custom_application/start-app.sh", script.replace("bun index.ts", "bun server.ts"))
-    made.write("custom_application/server.ts", TELLS)
-    yield made
-    made.close()
+    checkout.write("custom_application/start-app.sh", script.replace("bun index.ts", "bun server.ts"))
+    checkout.write("custom_application/server.ts", TELLS)
+    return checkout
 
 
 def _credentials(checkout: Checkout) -> list[dict[str, str]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from tests.stack.checkout import Checkout
 from toolkit import tools
 from toolkit.tools import Places
 
@@ -32,3 +34,13 @@ def deploy_python(places: Places) -> Path:
 def pulumi_cli(places: Places, deploy_python: Path) -> Path:
     """The Pulumi CLI, made when it is not there."""
     return tools.ensure_pulumi(places, os.environ, on_line=print).path
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, root: Path, pulumi_cli: Path) -> Iterator[Checkout]:
+    """A checkout with a tiny app of its own, and a local platform that ends with the test."""
+    del pulumi_cli
+    made = Checkout.copy(root, tmp_path / "toolkit")
+    made.env["DATAROBOT_PROVIDER"] = "stand-in"
+    yield made
+    made.close()

@@ -343,6 +343,41 @@ def test_details_of_several_lines_stay_indented(capsys: pytest.CaptureFixture[st
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
+SHOWN_LIVE = """
+console.event({"event": "line", "text": "could not resolve ./Ap.tsx"})
+details = ("server.ts:3", "could not resolve ./Ap.tsx\\nand more")
+Console().error(ToolkitError("It failed.", details=details, hint="Look."))
+"""
+
+
+def test_output_that_stands_above_is_not_shown_again(root: Path) -> None:
+    shown = ANSI.sub("", on_terminal(root, SHOWN_LIVE))
+    assert shown.splitlines() == [
+        "    could not resolve ./Ap.tsx",
+        "error: It failed.",
+        "  server.ts:3",
+        "  and more",
+        "next: Look.",
+    ]
+
+
+def test_in_files_an_error_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().event({"event": "line", "text": "could not resolve ./Ap.tsx"})
+    Console().error(ToolkitError("It failed.", details=("could not resolve ./Ap.tsx",)))
+    assert capsys.readouterr().err == "error: It failed.\n  could not resolve ./Ap.tsx\n"
+
+
+def test_a_report_does_not_show_again_what_stands_above(root: Path) -> None:
+    code = """
+from toolkit.report import SmokeReport, failed
+console.event({"event": "line", "text": "line 1"})
+console.report(SmokeReport({}, 1.0, (failed("a.b", "It fails", evidence=["line 1", "line 2"]),)))
+"""
+    shown = ANSI.sub("", on_terminal(root, code))
+    assert shown.count("line 1") == 1
+    assert shown.count("line 2") == 1
+
+
 def test_without_a_terminal_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Console().ask("Go on?")
