@@ -7,6 +7,7 @@ Each command and its bare counterpart run in turn, A B A B, so that a machine th
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -32,6 +33,12 @@ from toolkit import engine as engines  # noqa: E402
 from toolkit import tools  # noqa: E402
 
 BARE_SMOKE = Path(__file__).parent / "bare_smoke.py"
+
+NOTE = """\
+The first deployment takes longer than its bounds by what the smoke test takes, above all the three seconds for which it
+watches that a new app stays up. Where a platform builds at once that is a third of the whole; where it takes its time,
+as DataRobot does, it is not. The three seconds are not shortened for it: an app that dies after two would be let
+through."""
 
 
 def paired(name: str, rounds: int, limit: float, ours: Callable[[], float], bare: Callable[[], float]) -> Measure:
@@ -125,8 +132,10 @@ def staging_rows(rounds: int, folder: Path) -> list[Measure]:
     room = folder / "staging" / "room"
     again, first = staging.by_us(app, room, notes), staging.by_us(app, room, None)
     name = "choosing 20,000 files that have not changed / tar, sha256sum"
+    gc.set_threshold(50_000)  # as in a command (tasks.py)
+    gc.freeze()
     return [
-        paired(name, rounds, 1.5, again, lambda: staging.by_tar(app)),
+        paired(name, 3 * rounds, 1.5, again, lambda: staging.by_tar(app)),
         paired("the same for the first time / tar, sha256sum", rounds, 8.0, first, lambda: staging.by_tar(app)),
     ]
 
@@ -224,6 +233,7 @@ def main() -> int:
             deploy(options.rounds, checkout, deploy_python),
             *doctor(options.rounds, checkout),
             deploying.first_deploy(options.rounds, folder, deploy_python)[0],
+            deploying.first_deploy(1, folder, deploy_python, builds=deploying.BUILDS)[0],
             deploying.failure(options.rounds, folder),
             *emulator.measures(options.rounds, folder),
         ]
@@ -238,7 +248,7 @@ def main() -> int:
         text = (
             "# Measured\n\n"
             f"Made by `nox -s bench -- --write` on {datetime.now(UTC):%Y-%m-%d} ({where}); "
-            f"medians of {options.rounds} paired rounds.\n\n{table(rows)}\n"
+            f"medians of {options.rounds} paired rounds.\n\n{table(rows)}\n\n{NOTE}\n"
         )
         (ROOT / "docs" / "bench.md").write_text(text)
     return 0 if all(row.holds for row in rows) else 1
