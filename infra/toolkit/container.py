@@ -22,7 +22,8 @@ from docker.errors import APIError, NotFound
 from toolkit.bundles import Bundle
 from toolkit.engine import LABEL, OWNER_LABEL, RUN_LABEL
 from toolkit.errors import ToolkitError
-from toolkit.image import AppImage, changed_files, late_archive
+from toolkit.image.files import changed_files, late_archive
+from toolkit.image.model import AppImage
 from toolkit.processes import END, SCRIPT, Inside, parse
 
 PORT = 8080

@@ -21,7 +21,7 @@ from toolkit.container import App, RunningApp
 from toolkit.crawl import CrawlResult
 from toolkit.crawl import crawl as follow
 from toolkit.fetch import HttpFetch
-from toolkit.image import AppImage
+from toolkit.image.model import AppImage
 from toolkit.options import SmokeOptions
 from toolkit.places import PLATFORM_ORIGIN, PUBLIC_HOST
 from toolkit.processes import Inside

@@ -14,12 +14,14 @@ from typing import Literal
 
 import docker
 
-from toolkit import accepted, baseimage, image, runtime_env, smoke
+from toolkit import accepted, baseimage, runtime_env, smoke
 from toolkit import engine as engines
 from toolkit.bench import Bench
 from toolkit.browsing.finding import VARIABLES, find_chromium
 from toolkit.errors import ConfigurationError, SmokeFailed, ToolMissing
-from toolkit.image import AppImage, HookFailed
+from toolkit.image.app import build_app
+from toolkit.image.environment import build_environment
+from toolkit.image.model import AppImage, HookFailed
 from toolkit.options import SmokeOptions
 from toolkit.report import Check, SmokeReport
 from toolkit.settings import BrowserChoice, Secret, Settings
@@ -34,11 +36,11 @@ def build(
     """Build both images as the platform would, or find them again."""
     options = baseimage.options_from(bench.environ, settings.bun_image)
     with bench.phase("environment image") as say:
-        environment = image.build_environment(engine, release.context, base=options, fresh=fresh, on_line=bench.line)
+        environment = build_environment(engine, release.context, base=options, fresh=fresh, on_line=bench.line)
         origin = "a stand-in" if environment.base.origin == "stand-in" else environment.base.origin
         say(f"{'built' if environment.built else 'unchanged'}; base {environment.base.name} is {origin}")
     with bench.phase("app image", "build-app.sh") as say:
-        app = image.build_app(
+        app = build_app(
             engine,
             environment,
             release.staged.files,

@@ -19,7 +19,8 @@ from toolkit import engine as engines
 from toolkit import smoke
 from toolkit.engine import OWNER_LABEL, RUN_LABEL
 from toolkit.errors import ConfigurationError
-from toolkit.image import BUILD_OWNER, AppImage
+from toolkit.image.model import AppImage
+from toolkit.image.step import BUILD_OWNER
 from toolkit.mutations.all import MUTATIONS
 from toolkit.mutations.model import Mutation
 from toolkit.mutations.server import SERVER, UNCHANGED

@@ -26,7 +26,8 @@ from toolkit.checks.context import Built, Sources
 from toolkit.checks.environment import ENDPOINT
 from toolkit.checks.merge import merge
 from toolkit.container import App, ContainerFailed, NeverStarted, RunningApp, RunSpec
-from toolkit.image import BUILD_OWNER, AppImage, BuildFailed
+from toolkit.image.model import AppImage, BuildFailed
+from toolkit.image.step import BUILD_OWNER
 from toolkit.options import SmokeOptions
 from toolkit.record import OnEvent, Record
 from toolkit.report import Check, SmokeReport

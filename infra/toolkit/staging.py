@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit import archive, image, runtime_env, source, stackconfig
+from toolkit import archive, runtime_env, source, stackconfig
 from toolkit import engine as engines
 from toolkit.bench import Bench
+from toolkit.image.environment import require_dockerfile
 from toolkit.plan import Shipment
 from toolkit.settings import Secret, Settings
 from toolkit.source import StagedSource
@@ -74,7 +75,7 @@ def stage(settings: Settings, bench: Bench, *, full_token: Secret | None = None,
             notes=settings.toolkit_dir / "notes",
         )
         context = settings.environment
-        image.require_dockerfile(context)
+        require_dockerfile(context)
         packed = folder / "context.zip"
         archive.write_zip(context, packed)
         release = Release(staged, context, packed, named(staged, packed))

@@ -23,11 +23,13 @@ from docker.errors import DockerException, ImageNotFound
 
 from tests.apps import browser_apps, bun_apps, framework_apps, more_apps, stranger_apps, whole_apps
 from tests.apps.bun_apps import BunApp
-from toolkit import baseimage, bundles, image, smoke
+from toolkit import baseimage, bundles, smoke
 from toolkit import engine as engines
 from toolkit.browsing.finding import find_chromium
 from toolkit.errors import ToolkitError
-from toolkit.image import BuildFailed
+from toolkit.image.app import build_app
+from toolkit.image.environment import build_environment
+from toolkit.image.model import BuildFailed, EnvironmentImage
 from toolkit.options import SmokeOptions
 from toolkit.report import Check, failed
 from toolkit.settings import Secret
@@ -81,7 +83,7 @@ def first_line(checks: Iterable[Check]) -> Check | None:
     return next((check for status in ("fail", "warn") for check in checks if check.status == status), None)
 
 
-def measure_one(engine: docker.DockerClient, host: str, environment: image.EnvironmentImage, app: BunApp) -> Measured:
+def measure_one(engine: docker.DockerClient, host: str, environment: EnvironmentImage, app: BunApp) -> Measured:
     """Build and smoke one app, and remove its image."""
     base = baseimage.options_from(os.environ)
     began = time.monotonic()
@@ -95,7 +97,7 @@ def measure_one(engine: docker.DockerClient, host: str, environment: image.Envir
         if any(check.status == "fail" for check in before):
             return Measured(app, "fail", first_line(before), time.monotonic() - began)
         try:
-            built = image.build_app(engine, environment, files, bundle=bundle, base=base)
+            built = build_app(engine, environment, files, bundle=bundle, base=base)
         except BuildFailed as problem:
             checks = smoke.before_build(staged, problem)
             return Measured(app, "fail", first_line(checks), time.monotonic() - began)
@@ -122,7 +124,7 @@ def measure(
     engine, address = engines.connect(os.environ, Path.home())
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "Dockerfile").write_text(bun_apps.DOCKERFILE)
-        environment = image.build_environment(engine, Path(name), base=baseimage.options_from(os.environ))
+        environment = build_environment(engine, Path(name), base=baseimage.options_from(os.environ))
 
     def one(app: BunApp) -> Measured:
         try:

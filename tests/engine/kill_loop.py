@@ -33,7 +33,7 @@ from tests.engine.emulated import DOCKERFILE, Emulated, emulated
 from toolkit import container
 from toolkit import engine as engines
 from toolkit.emulator import control
-from toolkit.image import BUILD_OWNER
+from toolkit.image.step import BUILD_OWNER
 
 MARK = f"bun-to-datarobot.kill-loop={uuid.uuid4().hex}"  # by which its images are found again
 SERVER = """\

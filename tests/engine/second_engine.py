@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tests.apps import bun_apps
 from tests.engine.test_smoke import Ground
-from toolkit import baseimage, image
+from toolkit import baseimage
 from toolkit import engine as engines
+from toolkit.image.environment import build_environment
 
 PATIENCE = 60.0
 
@@ -39,8 +40,8 @@ def with_the_same_base(environ: Mapping[str, str], context: Path) -> Iterator[Gr
     engine, address = engines.connect(environ, Path.home())
     (context / "Dockerfile").write_text(bun_apps.DOCKERFILE)
     base = baseimage.options_from(os.environ)
-    image.build_environment(local, context, base=base)  # sees to it that the base is there
+    build_environment(local, context, base=base)  # sees to it that the base is there
     engine.images.load(b"".join(local.images.get("oven/bun:1-debian").save(named=True)))
     local.close()
-    yield Ground(engine, address.host, image.build_environment(engine, context, base=base), base, {})
+    yield Ground(engine, address.host, build_environment(engine, context, base=base), base, {})
     engine.close()

@@ -13,8 +13,9 @@ import pytest
 from tests.apps import bun_apps, measure
 from tests.apps.bun_apps import BunApp
 from tests.apps.measure import Measured
-from toolkit import baseimage, image
+from toolkit import baseimage
 from toolkit import engine as engines
+from toolkit.image.environment import build_environment
 
 APPS = measure.ASKED
 
@@ -25,7 +26,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Fut
     engine, address = engines.connect(os.environ, Path.home())
     context = tmp_path_factory.mktemp("environment")
     (context / "Dockerfile").write_text(bun_apps.DOCKERFILE)
-    environment = image.build_environment(engine, context, base=baseimage.options_from(os.environ))
+    environment = build_environment(engine, context, base=baseimage.options_from(os.environ))
     with ThreadPoolExecutor(measure.AT_ONCE, "corpus") as pool:
         yield {app.name: pool.submit(measure.measure_one, engine, address.host, environment, app) for app in APPS}
         pool.shutdown(cancel_futures=True)

@@ -11,11 +11,15 @@ from pathlib import Path
 import docker
 import pytest
 
-from toolkit import baseimage, bundles, image
+from toolkit import baseimage, bundles
 from toolkit.baseimage import BaseImageOptions
 from toolkit.engine import OWNER_LABEL, RUN_LABEL, machine
 from toolkit.errors import ToolMissing
-from toolkit.image import BUILD_OWNER, BuildFailed, EnvironmentImage
+from toolkit.image.app import build_app
+from toolkit.image.environment import build_environment
+from toolkit.image.model import BuildFailed, EnvironmentImage
+from toolkit.image.step import BUILD_OWNER
+from toolkit.image.tidying import remove_unused
 from toolkit.source import SourceFile
 
 pytestmark = pytest.mark.engine
@@ -38,7 +42,7 @@ def options() -> BaseImageOptions:
 
 @pytest.fixture(scope="module")
 def environment(engine: docker.DockerClient, options: BaseImageOptions, root: Path) -> EnvironmentImage:
-    return image.build_environment(engine, root / "custom_environment", base=options)
+    return build_environment(engine, root / "custom_environment", base=options)
 
 
 @pytest.fixture
@@ -65,7 +69,7 @@ def staged(folder: Path, files: dict[str, str]) -> list[SourceFile]:
 def test_the_environment_is_found_again_by_its_content(
     engine: docker.DockerClient, environment: EnvironmentImage, options: BaseImageOptions, root: Path
 ) -> None:
-    again = image.build_environment(engine, root / "custom_environment", base=options)
+    again = build_environment(engine, root / "custom_environment", base=options)
     assert (again.tag, again.digest, again.built) == (environment.tag, environment.digest, False)
     assert environment.workdir == "/opt/code"
     config = engine.images.get(environment.tag).attrs["Config"]
@@ -86,8 +90,8 @@ def test_the_app_is_built_once_and_neither_token_nor_this_machine_is_in_its_imag
     tmp_path: Path,
 ) -> None:
     source = staged(tmp_path, files)
-    built = image.build_app(engine, environment, source, bundle=SMALL, base=options)
-    again = image.build_app(engine, environment, source, bundle=SMALL, base=options)
+    built = build_app(engine, environment, source, bundle=SMALL, base=options)
+    again = build_app(engine, environment, source, bundle=SMALL, base=options)
     assert (built.built, again.built, built.tag == again.tag, built.log == again.log) == (True, False, True, True)
     found = engine.images.get(built.tag)
     config = found.attrs["Config"]
@@ -115,7 +119,7 @@ def test_what_the_build_needed_is_kept_with_the_image(
     script = "const held = Buffer.alloc(120 * 2**20, 1); await Bun.sleep(1500); console.log(held.length)"
     files |= {"build-app.sh": "#!/bin/sh\necho built >/opt/outside.txt\nbun hold.ts\n", "hold.ts": script}
     for _ in range(2):
-        built = image.build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
+        built = build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
         assert built.build.seconds >= 1.5
         assert built.build.outside == ("/opt/outside.txt",)
         assert 120 * 2**20 <= built.build.memory <= SMALL.memory
@@ -128,9 +132,9 @@ def test_a_token_that_changes_needs_no_new_image(
     files: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    first = image.build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
+    first = build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
     files[".env"] = files[".env"].replace(TOKEN, "another-token-9876543210-zyxwvutsr")
-    second = image.build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
+    second = build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
     assert (second.tag, second.built) == (first.tag, False)
     assert second.late_files != first.late_files
 
@@ -146,7 +150,7 @@ def test_a_build_that_fails_shows_its_last_lines_and_leaves_nothing(
     files["build-app.sh"] += "echo line $n; done\nexit 3\n"
     lines: list[str] = []
     with pytest.raises(BuildFailed, match="exit code 3") as caught:
-        image.build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options, on_line=lines.append)
+        build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options, on_line=lines.append)
     assert caught.value.details == tuple(f"line {number}" for number in range(3, 23))
     assert lines[0] == "line 1"
     builds = engine.containers.list(all=True, filters={"label": f"{OWNER_LABEL}={BUILD_OWNER}"}, ignore_removed=True)
@@ -164,7 +168,7 @@ def test_a_build_that_needs_more_memory_than_the_bundle_says_so(
     files["build-app.sh"] = "#!/bin/sh\nexec bun -e 'const all = []; for (;;) all.push(new Uint8Array(1e7).fill(1))'\n"
     nano = bundles.find("cpu.nano")
     with pytest.raises(BuildFailed, match="out of memory: the bundle cpu.nano gives it 128 MB") as caught:
-        image.build_app(engine, environment, staged(tmp_path, files), bundle=nano, base=options)
+        build_app(engine, environment, staged(tmp_path, files), bundle=nano, base=options)
     assert "APP_BUNDLE" in caught.value.hint
 
 
@@ -173,7 +177,7 @@ def test_a_dockerfile_that_fails_names_the_step(
 ) -> None:
     (tmp_path / "Dockerfile").write_text("FROM oven/bun:1-debian\nRUN echo about to fail && false\n")
     with pytest.raises(BuildFailed, match="environment image could not be built") as caught:
-        image.build_environment(engine, tmp_path, base=options)
+        build_environment(engine, tmp_path, base=options)
     assert "about to fail" in caught.value.details
 
 
@@ -216,18 +220,18 @@ def test_only_images_that_nothing_uses_are_removed(engine: docker.DockerClient, 
     container.remove()
     user = engine.containers.create(names[0], command=["sleep", "60"])
     try:
-        assert image.remove_unused(engine, label=label) == ([names[1]], [names[0]])
+        assert remove_unused(engine, label=label) == ([names[1]], [names[0]])
     finally:
         user.remove()
-    assert image.remove_unused(engine, label=label) == ([names[0]], [])
-    assert image.remove_unused(engine, label=label) == ([], [])
+    assert remove_unused(engine, label=label) == ([names[0]], [])
+    assert remove_unused(engine, label=label) == ([], [])
 
 
 def test_a_runtime_env_of_comments_only_stays_out_of_the_image_too(
     engine: docker.DockerClient, environment: EnvironmentImage, options: BaseImageOptions, tmp_path: Path
 ) -> None:
     files = {"build-app.sh": "#!/bin/sh\nwc -c <.env\n", ".env": f"# {TOKEN}\n", "data.txt": uuid.uuid4().hex}
-    built = image.build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
+    built = build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
     try:
         assert built.log[-1].strip() == "0"
     finally:

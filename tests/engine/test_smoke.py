@@ -20,9 +20,11 @@ from docker.errors import ImageNotFound
 
 from tests.apps import bun_apps, measure
 from tests.apps.bun_apps import BunApp
-from toolkit import baseimage, bundles, container, image, smoke
+from toolkit import baseimage, bundles, container, smoke
 from toolkit import engine as engines
-from toolkit.image import AppImage, EnvironmentImage
+from toolkit.image.app import build_app
+from toolkit.image.environment import build_environment
+from toolkit.image.model import AppImage, EnvironmentImage
 from toolkit.options import SmokeOptions
 from toolkit.report import SmokeReport
 from toolkit.settings import Secret
@@ -50,7 +52,7 @@ class Ground:
         paths = sorted(path for path in written.rglob("*") if path.is_file())
         files = tuple(SourceFile(path.relative_to(written).as_posix(), 0o644, path) for path in paths)
         bundle = bundles.find(app.bundle)
-        built = image.build_app(self.engine, self.environment, files, bundle=bundle, base=self.base)
+        built = build_app(self.engine, self.environment, files, bundle=bundle, base=self.base)
         self.built[built.tag] = built
         options = SmokeOptions(
             mode=app.mode,
@@ -81,7 +83,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     base = baseimage.options_from(os.environ)
     context = tmp_path_factory.mktemp("environment")
     (context / "Dockerfile").write_text(bun_apps.DOCKERFILE)
-    ground = Ground(engine, address.host, image.build_environment(engine, context, base=base), base, {})
+    ground = Ground(engine, address.host, build_environment(engine, context, base=base), base, {})
     yield ground
     for tag in ground.built:
         with suppress(ImageNotFound):

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import docker
 from docker.models.images import Image
 
-from toolkit.image import LOG_LABEL
+from toolkit.image.model import LOG_LABEL
 
 FIRST = 10  # so many characters of a token are known to betray it (an app of the field prints them)
 

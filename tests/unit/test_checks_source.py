@@ -8,7 +8,7 @@ import pytest
 
 from tests.apps.contexts import context
 from toolkit.checks import build, names, source
-from toolkit.image import BuildFacts, HookFailed
+from toolkit.image.model import BuildFacts, HookFailed
 
 
 def test_sound_hooks_pass(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from toolkit import bundles, container
 from toolkit.baseimage import BaseImage
 from toolkit.container import RunSpec
-from toolkit.image import AppImage, EnvironmentImage
+from toolkit.image.model import AppImage, EnvironmentImage
 
 ENVIRONMENT = EnvironmentImage("env:1", "e", BaseImage("b", "id", "local", ""), "/opt/code", False, 0.0)
 APP = AppImage("app:1", "a", ENVIRONMENT, {".env": b"TOKEN=x"}, False, 0.0, ())

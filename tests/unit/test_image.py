@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from toolkit import image
+from toolkit.image import following
+from toolkit.image.step import TO_ITS_END, build_command, mask
+from toolkit.image.tidying import superfluous
 
 
 def test_the_build_step_sees_placeholders_instead_of_secrets() -> None:
-    masked = image.mask(b"DATAROBOT_API_TOKEN='very $ecret'\nDATAROBOT_ENDPOINT=https://host/api/v2\nMY_PASSWORD=x\n")
+    masked = mask(b"DATAROBOT_API_TOKEN='very $ecret'\nDATAROBOT_ENDPOINT=https://host/api/v2\nMY_PASSWORD=x\n")
     assert masked == (
         b"DATAROBOT_API_TOKEN=placeholder-of-DATAROBOT_API_TOKEN\n"
         b"DATAROBOT_ENDPOINT=https://host/api/v2\n"
@@ -22,7 +24,7 @@ def test_the_build_step_sees_placeholders_instead_of_secrets() -> None:
 
 
 def test_the_hook_is_sourced_by_sh_as_the_platform_does() -> None:
-    shell, option, script = image.build_command(True, False, {})
+    shell, option, script = build_command(True, False, {})
     assert (shell, option) == ("/bin/sh", "-c")
     assert script.splitlines()[1] == ". ./build-app.sh"
 
@@ -44,19 +46,17 @@ def test_the_build_step_ends_as_its_hook_does_and_says_whether_all_of_it_ran(
     tmp_path: Path, hook: str, code: int, to_its_end: bool
 ) -> None:
     (tmp_path / "build-app.sh").write_text(hook)
-    done = subprocess.run(
-        image.build_command(True, False, {}), cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout.endswith(f"{image.TO_ITS_END}\n")) == (code, to_its_end)
-    assert not any(image.TO_ITS_END in path.read_text() for path in tmp_path.iterdir())
+    done = subprocess.run(build_command(True, False, {}), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.endswith(f"{TO_ITS_END}\n")) == (code, to_its_end)
+    assert not any(TO_ITS_END in path.read_text() for path in tmp_path.iterdir())
 
 
 def test_without_a_hook_the_build_step_does_nothing() -> None:
-    assert image.build_command(False, False, {}) == ["/bin/sh", "-c", ":"]
+    assert build_command(False, False, {}) == ["/bin/sh", "-c", ":"]
 
 
 def test_proxy_and_certificates_are_set_for_the_build_step_only_in_its_command() -> None:
-    script = image.build_command(True, True, {"HTTPS_PROXY": "http://proxy:3128/a b"})[2]
+    script = build_command(True, True, {"HTTPS_PROXY": "http://proxy:3128/a b"})[2]
     assert script.splitlines() == [
         "export HTTPS_PROXY='http://proxy:3128/a b'",
         "export NODE_EXTRA_CA_CERTS=/run/bun-to-datarobot/ca.crt",
@@ -65,7 +65,7 @@ def test_proxy_and_certificates_are_set_for_the_build_step_only_in_its_command()
         "exec 9>&1",
         ". ./build-app.sh",
         'set -- "$?"',
-        f"echo {image.TO_ITS_END} >&9",
+        f"echo {TO_ITS_END} >&9",
         'exit "$1"',
     ]
 
@@ -75,8 +75,8 @@ def test_old_images_of_apps_go_but_the_newest_and_the_young_stay() -> None:
     images = [{"Created": now - 60 * n, "RepoTags": [f"bun-to-datarobot/app:{n}"]} for n in range(100)]
     images.append({"Created": 0, "RepoTags": ["somebody/else:1"]})
     images.append({"Created": 0, "RepoTags": None})
-    assert image.superfluous(images, now) == [f"bun-to-datarobot/app:{n}" for n in range(61, 100)]
-    assert image.superfluous(images[80:100], now) == []  # never less than the newest twenty
+    assert superfluous(images, now) == [f"bun-to-datarobot/app:{n}" for n in range(61, 100)]
+    assert superfluous(images[80:100], now) == []  # never less than the newest twenty
 
 
 class LeftOpen:
@@ -104,8 +104,8 @@ class LeftOpen:
 
 
 def test_a_stream_that_is_left_open_is_closed_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "LOOK_EVERY", 0.01)
-    monkeypatch.setattr(image, "LAST_WORDS", 0.05)
+    monkeypatch.setattr(following, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(following, "LAST_WORDS", 0.05)
     lines: list[str] = []
-    assert image._follow(LeftOpen(b"one\ntw", b"one\ntwo\r\nthree"), lines.append) == 3
+    assert following.follow(LeftOpen(b"one\ntw", b"one\ntwo\r\nthree"), lines.append) == 3
     assert lines == ["one", "two", "three"]

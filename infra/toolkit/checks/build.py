@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from toolkit.checks import names, shell, source, start
 from toolkit.checks.context import Built, Sources
-from toolkit.image import BuildFailed
+from toolkit.image.model import BuildFailed
 from toolkit.report import Check, failed, passed, warned
 
 _ERROR = re.compile(

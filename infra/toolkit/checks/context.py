@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from toolkit.container import ContainerState, StopResult
 from toolkit.fetch import Response
-from toolkit.image import BuildFacts
+from toolkit.image.model import BuildFacts
 from toolkit.processes import UNSEEN, Inside
 from toolkit.settings import Secret
 from toolkit.source import StagedSource

@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 
 from toolkit.checks.context import Context, Sources
 from toolkit.fetch import Response
-from toolkit.image import PLACEHOLDER
+from toolkit.image.step import PLACEHOLDER
 from toolkit.report import Check, failed, passed, skipped, warned
 from toolkit.settings import Secret
 

@@ -12,7 +12,8 @@ from toolkit.commands.frame import command, control, load_settings, local_settin
 from toolkit.console import Console
 from toolkit.container import sweep
 from toolkit.errors import Cancelled, ToolkitError
-from toolkit.image import BUILD_OWNER, remove_unused
+from toolkit.image.step import BUILD_OWNER
+from toolkit.image.tidying import remove_unused
 
 
 @command

@@ -70,7 +70,7 @@ class EngineRunner(Watch):
         """Remove what an earlier run of this platform left, and what builds left whose process is gone."""
         from toolkit import engine
         from toolkit.container import sweep
-        from toolkit.image import BUILD_OWNER
+        from toolkit.image.step import BUILD_OWNER
 
         try:
             client, _, _ = self._engine()

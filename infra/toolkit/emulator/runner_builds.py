@@ -14,7 +14,7 @@ from toolkit.emulator.objects import Body
 from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
-    from toolkit.image import AppImage, EnvironmentImage
+    from toolkit.image.model import AppImage, EnvironmentImage
 from toolkit.emulator.serving import Serving
 
 WITHOUT_ENGINE = "Nothing was built or run: the platform was told to go without the engine (switches)."
@@ -53,7 +53,8 @@ class Builds(Serving):
         return self._over.is_set()
 
     def _environment_image(self, version_id: str, on_line: Callable[[str], None]) -> EnvironmentImage:
-        from toolkit import baseimage, image
+        from toolkit import baseimage
+        from toolkit.image.environment import build_environment
 
         client, _, _ = self._engine()
         version = self._store.get("environmentVersion", version_id)
@@ -62,10 +63,11 @@ class Builds(Serving):
                 context.unpack(archive, Path(folder))
             options = baseimage.options_from(self._environ, self._mirror)
             with self._building:
-                return image.build_environment(client, Path(folder), base=options, on_line=on_line)
+                return build_environment(client, Path(folder), base=options, on_line=on_line)
 
     def _app_image(self, version: Body, resources: Body, build_log: list[str]) -> AppImage:
-        from toolkit import baseimage, image
+        from toolkit import baseimage
+        from toolkit.image.app import build_app
         from toolkit.source import SourceFile
 
         client, _, _ = self._engine()
@@ -74,7 +76,7 @@ class Builds(Serving):
             SourceFile(item["filePath"], 0o644, self._store.blob(item["storagePath"])) for item in version["items"]
         ]
         with self._building:
-            return image.build_app(
+            return build_app(
                 client,
                 environment,
                 files,

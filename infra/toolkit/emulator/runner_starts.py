@@ -16,7 +16,7 @@ from toolkit.front import Target
 
 if TYPE_CHECKING:
     from toolkit.container import RunningApp
-    from toolkit.image import AppImage
+    from toolkit.image.model import AppImage
 from toolkit.emulator.runner_builds import Builds
 from toolkit.emulator.serving import OWNER, Plan, Served
 
@@ -195,7 +195,7 @@ class Starts(Builds):
         built: bool,
     ) -> None:
         """Note why an application does not run, unless something else is wanted of it by now."""
-        from toolkit.image import BuildFailed
+        from toolkit.image.model import BuildFailed
 
         with suppress(Unwanted, NotFound):
             self._check_wanted(application_id, version_id)
