@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from toolkit.container import App, RunningApp
 from toolkit.crawl import CrawlResult
 from toolkit.crawl import crawl as follow
 from toolkit.fetch import HttpFetch
+from toolkit.image.files import CACHES
 from toolkit.image.model import AppImage
 from toolkit.options import SmokeOptions
 from toolkit.places import PLATFORM_ORIGIN, PUBLIC_HOST
@@ -34,7 +34,6 @@ from toolkit.waiting import STATE_EVERY, patience, wait
 RUNTIME_PARAMETER = "MLOPS_RUNTIME_PARAM_"  # what the names of runtime parameters begin with (platform-contract 3)
 MOST_LOG_LINES = 5000
 STILL_PATIENCE = 5.0  # seconds for an answer of an app that has answered before
-_CACHE = re.compile(r"/(?:\.bun|\.cache|\.npm|@t@|__pycache__)(?:/|$)|/bun-node-[^/]*|\.log$")
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ class Examination:
             return ()
         workdir = self._trial.image.environment.workdir.rstrip("/")
         late = {f"{workdir}/{path}" for path in self._trial.image.late_files}
-        return tuple(path for path in app.written() if path not in late and not _CACHE.search(path))
+        return tuple(path for path in app.written() if path not in late and not CACHES.search(path))
 
     @property
     def _chromium(self) -> Path | None:

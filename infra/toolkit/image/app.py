@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 import time
 import zlib
 from collections import deque
@@ -26,7 +25,7 @@ from docker.errors import APIError
 from toolkit.baseimage import BaseImageOptions
 from toolkit.bundles import Bundle
 from toolkit.engine import LABEL, OWNER_LABEL, RUN_LABEL
-from toolkit.image.files import HOOKS, changed_files, source_archive
+from toolkit.image.files import CACHES, HOOKS, changed_files, source_archive
 from toolkit.image.following import Gauge, follow
 from toolkit.image.model import (
     DIGEST_LABEL,
@@ -50,7 +49,6 @@ from toolkit.source import SourceFile
 RUNTIME_ENV = ".env"
 KEPT_LOG = 64 * 1024
 MOST_OUTSIDE = 20
-CACHE = re.compile(r"/(?:\.bun|\.cache|\.npm|@t@|__pycache__)(?:/|$)|^/tmp/|/bun-node-[^/]*|\.log$")
 
 
 def build_app(
@@ -154,10 +152,10 @@ def _unpack_facts(label: str) -> BuildFacts:
 
 def _outside(container: Any, workdir: str) -> tuple[str, ...]:
     """The first files that a build wrote where its caches are not, outside the working directory."""
-    inside = f"{workdir.rstrip('/')}/"
+    passed_over = (f"{workdir.rstrip('/')}/", BUILD_FOLDER, "/tmp/")  # noqa: S108 - in the container
     with suppress(APIError):
-        found = (path for path in changed_files(container) if not path.startswith((inside, BUILD_FOLDER)))
-        return tuple(islice((path for path in found if not CACHE.search(path)), MOST_OUTSIDE))
+        found = (path for path in changed_files(container) if not path.startswith(passed_over))
+        return tuple(islice((path for path in found if not CACHES.search(path)), MOST_OUTSIDE))
     return ()
 
 

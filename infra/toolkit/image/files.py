@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from toolkit.source import SourceFile
 
 HOOKS = ("build-app.sh", "start-app.sh")
+# What programs keep to be faster, and make anew when it is gone; and their logs.
+CACHES = re.compile(r"/(?:\.bun|\.cache|\.npm|@t@|__pycache__)(?:/|$)|/bun-node-[^/]*|\.log$")
 
 
 def changed_files(container: Any) -> tuple[str, ...]:
