@@ -9,7 +9,7 @@ import pytest
 
 from tests.apps.contexts import context
 from toolkit.browsing.model import Asked, BrowserResult, Said, Visit
-from toolkit.checks import browser
+from toolkit.checks import browser, traffic
 from toolkit.checks.seen import coped_with
 
 HOST = "https://datarobot.invalid"
@@ -85,12 +85,12 @@ def test_a_script_of_another_type_counts_when_the_browser_does_not_run_it(
     tmp_path: Path, kind: str, said: tuple[Said, ...], status: str
 ) -> None:
     seen = replace(SOUND, asked=(replace(SCRIPT, content_type=kind),), said=said)
-    assert browser.requests(context(tmp_path, browser=seen)).status == status
+    assert traffic.requests(context(tmp_path, browser=seen)).status == status
 
 
 def test_an_event_stream_that_a_compressor_holds_back_is_a_warning(tmp_path: Path) -> None:
     stream = Asked(f"{HOST}{PREFIX}events", "GET", "eventsource", "inside", "on load", 200, "text/event-stream")
     for compressed, status in ((False, "pass"), (True, "warn")):
         seen = replace(SOUND, asked=(replace(stream, compressed=compressed),))
-        check = browser.sockets(context(tmp_path, browser=seen))
+        check = traffic.sockets(context(tmp_path, browser=seen))
         assert (check.status, "./events: it is compressed" in check.title) == (status, compressed)

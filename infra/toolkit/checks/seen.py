@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from urllib.parse import urlsplit
 
 from toolkit.browsing.model import CALLS, Asked, BrowserResult, Said
@@ -13,6 +14,7 @@ from toolkit.checks.origin import places
 from toolkit.crawl import Finding
 from toolkit.judging import Problem
 from toolkit.references.model import Kind
+from toolkit.report import Check, skipped
 
 SHOWN = 8  # lines of evidence
 # Errors that Chromium itself writes to the console: each is told by something better.
@@ -25,6 +27,7 @@ OF_CHROMIUM = re.compile(
 _BENIGN_FAILURES = ("net::ERR_ABORTED", "net::ERR_BLOCKED_BY_CSP", "csp", "net::ERR_BLOCKED_BY_CLIENT")
 # A script of another type runs all the same, but for these, for modules, and where nosniff says so: Chromium logs that.
 _NEVER_A_SCRIPT = ("text/html", "application/xhtml+xml", "image/", "audio/", "video/", "text/csv")
+NO_DATA = re.compile(r"not valid JSON|Unexpected token '?<|JSON\.parse|JSON Parse error")
 _REFUSED_SCRIPT = re.compile(r"^(?:Failed to load module script|Refused to execute script)")
 
 
@@ -40,6 +43,21 @@ def blind(context: Context) -> str:
     if context.unseen or (first is not None and first.status >= 400):
         return "the page did not come up"
     return ""
+
+
+def looks(check: str) -> Callable[[Callable[[str, Context, BrowserResult], Check]], Callable[[Context], Check]]:
+    """Make a function the check of this id: it is skipped, with the reason, where the browser has seen nothing."""
+
+    def of(judge: Callable[[str, Context, BrowserResult], Check]) -> Callable[[Context], Check]:
+        @wraps(judge)
+        def asked(context: Context) -> Check:
+            if (reason := blind(context)) or context.browser is None:
+                return skipped(check, reason)
+            return judge(check, context, context.browser)
+
+        return asked
+
+    return of
 
 
 def refused_scripts(seen: BrowserResult) -> list[str]:
