@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, join, relative } from "node:path";
 
 const HERE = import.meta.dir;
 const DIST = join(HERE, "dist");
@@ -78,6 +78,13 @@ async function build(): Promise<void> {
   }
 }
 
+/** Say what the bundler found, with its place when it names one. */
+export function told(problem: BuildMessage | ResolveMessage | Error): string {
+  const place = "position" in problem ? problem.position : null;
+  if (!place) return String(problem);
+  return `error: ${problem.message}\n    at ${relative(HERE, place.file)}:${place.line}:${place.column}`;
+}
+
 function kilobytes(bytes: number): string {
   return `${(bytes / 1000).toFixed(1)} kB`;
 }
@@ -87,7 +94,7 @@ if (import.meta.main) {
     await build();
   } catch (error) {
     await rm(DRAFT, { recursive: true, force: true });
-    console.error(error instanceof AggregateError ? error.errors.map(String).join("\n") : String(error));
+    console.error(error instanceof AggregateError ? error.errors.map(told).join("\n") : String(error));
     process.exit(1);
   }
 }

@@ -3,7 +3,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
-import { wrongUrls } from "../build.ts";
+import { told, wrongUrls } from "../build.ts";
 import { fakeDataRobot, freePort, FULL_TOKEN, RESTRICTED_TOKEN } from "./fake.ts";
 
 const APP = dirname(import.meta.dir);
@@ -76,6 +76,15 @@ describe("start-app.sh", () => {
     expect(said).toContain("3 problems in the environment of the server:");
     for (const key of ["DATAROBOT_ENDPOINT", "DATAROBOT_API_TOKEN", "PORT"]) expect(said).toContain(key);
   });
+});
+
+test("a build that fails names the place", async () => {
+  await writeFile(join(folder, "main.ts"), 'import "./gone";\n');
+  const failure = await Bun.build({ entrypoints: [join(folder, "main.ts")] }).catch((error: unknown) => error);
+  const said = (failure as AggregateError).errors.map(told).join("\n");
+  expect(said).toStartWith('error: Could not resolve: "./gone"\n    at ');
+  expect(said).toEndWith("main.ts:1:8");
+  expect(told(new Error("Tailwind failed"))).toBe("Error: Tailwind failed");
 });
 
 describe("build-app.sh", () => {

@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console as Rich
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -186,16 +185,17 @@ class Console:
     def report(self, report: SmokeReport) -> None:
         """Show a smoke report: what failed and what is doubtful in full, one line for each family that passed."""
         for check in worst_first(report.checks):
-            self._print((check.status, STATUSES[check.status]), " ", (check.title, "bold"), " ", (check.id, "dim"))
+            marked = (check.status, STATUSES[check.status])
+            self._print(marked, " ", (check.title, "bold"), " ", (check.id, "dim"), hang=5)
             self._indented(check.detail)
             for line in _unseen(check.evidence, self._rich):
                 self._print(f"     {line}")
             if check.hint:
-                self._indented(f" {check.hint}", ("next:", "cyan"))
+                self._indented(check.hint, ("next:", "cyan"), " ")
         for check in report.checks:
             if check.accepted:
                 self._print(("accepted", "dim"), f" {check.title} ", (check.id, "dim"))
-                self._indented(f" {check.accepted}", ("reason:", "cyan"))
+                self._indented(check.accepted, ("reason:", "cyan"), " ")
         for note in report.notes:
             self._print(("note", "yellow"), f" {note}")
         for family, checks in _by_family(report.checks).items():
@@ -209,15 +209,11 @@ class Console:
                 self._print((f"skip {family}" + (f": {reasons.pop()}" if len(reasons) == 1 else ""), "dim"))
         self._print((report.verdict, f"bold {STATUSES[report.verdict]}"), f" in {report.seconds:.1f} s")
 
-    def _indented(self, text: str, head: Part = "") -> None:
+    def _indented(self, text: str, *head: Part) -> None:
         """Print a paragraph below a finding: folded at words on a terminal, a line each elsewhere."""
         for line in filter(None, text.splitlines()):
-            shown = self._text(self._rich, head, line) if head else self._text(self._rich, line)
-            if self._rich.is_terminal:
-                self._rich.print(Padding(shown, (0, 0, 0, 5), expand=False), soft_wrap=False)
-            else:
-                self._rich.print(Text("     ").append_text(shown))
-            head = ""
+            self._print("     ", *head, line, hang=5)
+            head = ()
 
     def error(self, error: ToolkitError, *, details: bool = True) -> None:
         """Show an error: what happened, the evidence, and the next step."""

@@ -26,7 +26,7 @@ from toolkit.checks.context import Built, Sources
 from toolkit.checks.environment import ENDPOINT
 from toolkit.checks.merge import merge
 from toolkit.container import App, ContainerFailed, NeverStarted, RunningApp, RunSpec
-from toolkit.image.model import AppImage, BuildFailed
+from toolkit.image.model import AppImage, HookFailed
 from toolkit.image.step import BUILD_OWNER
 from toolkit.options import SmokeOptions
 from toolkit.record import OnEvent, Record
@@ -65,7 +65,7 @@ def run(
         return smoke.run()
 
 
-def before_build(staged: StagedSource, error: BuildFailed | None = None) -> tuple[Check, ...]:
+def before_build(staged: StagedSource, error: HookFailed | None = None) -> tuple[Check, ...]:
     """Ask what can be asked of the files alone; with `error` also what the build step says by it.
 
     A failed answer means that there is nothing to run.

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-from toolkit.checks import names, shell, source, start
+from toolkit.checks import buildlog, names, shell, source, start
 from toolkit.checks.context import Built, Sources
-from toolkit.image.model import BuildFailed
+from toolkit.image.model import HookFailed
 from toolkit.report import Check, failed, passed, warned
 
-_ERROR = re.compile(
-    r"(?:\w*error\b|(?:Resolve|Build)Message: |.*: (?:command )?not found$|.*Syntax error)", re.IGNORECASE
-)
-_CONSEQUENCE = re.compile(r'error: script "[^"]*" exited with code \d+$')  # what Bun says below the reason
 _SWALLOWED = re.compile(r"(?:^|: )[^\s:]+: (?:command )?not found$|^error: |^error\[|Module not found", re.IGNORECASE)
 
 # The same in words that harmless commands use too: they count when something is missing in the end (checks.merge).
@@ -28,29 +23,22 @@ GO_ON = "What follows that line did not run. Remove it, or end the build there o
 ENDED_EARLY = "build-app.sh ended before its last line"
 
 
-def hook(context: Sources, error: BuildFailed | None = None) -> Check:
+def hook(context: Sources, error: HookFailed | None = None) -> Check:
     """build-app.sh ends with exit code 0; `error` says how it did not."""
     check = "build.hook"
     if error is None:
         return passed(check, "build-app.sh ended with success" if source.BUILD in context.paths else "nothing is built")
     title, hint = error.message.rstrip("."), error.hint
-    if otherwise := names.named_otherwise(error.details, context.paths):
+    found = buildlog.reason(error.log, context.paths)
+    if otherwise := names.named_otherwise(error.log, context.paths):
         wanted, path = otherwise
         title = f"{title}: it asks for {wanted}, but the file is called {path}"
         hint = f"They differ {names.difference(wanted, path)}: on the platform these are two files. Write it as it is."
-    elif said := _reason(error.details):
-        title = f"{title}: {said}"
-    if start.bashism(error.details):
+    elif found.text:
+        title = f"{title}: {found}"
+    if start.bashism(error.log):
         hint = start.BASHISM
-    return failed(check, title, evidence=error.details, hint=hint)
-
-
-def _reason(lines: Sequence[str]) -> str:
-    """The line that most likely says why: the first one that begins with an error, else the last that speaks of one."""
-    shown = [line.strip() for line in lines if line.strip()]
-    first = sorted((line for line in shown if _ERROR.match(line)), key=lambda line: bool(_CONSEQUENCE.match(line)))
-    any_error = [line for line in shown if "error" in line.lower() or "not found" in line.lower()]
-    return (first or any_error[-1:] or [""])[0][:160]
+    return failed(check, title, evidence=found.around, hint=hint)
 
 
 def output(context: Built) -> Check:

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 # How Bun, node and shells put that a file is missing.
 _MISSING = re.compile(
-    r"""(?:Cannot\ find\ module|Could\ not\ resolve:?|Module\ not\ found[^"']{0,40}?
-        |ENOENT[^"']{0,80}?|No\ such\ file[^"']{0,40}?)
+    r"""(?:Cannot\ find\ module|Could\ not\ resolve:?|Can't\ resolve|[Ff]ailed\ to\ resolve(?:\ import)?
+        |Module\ not\ found(?:(?!Can't)[^"']){0,40}?|ENOENT[^"']{0,80}?|No\ such\ file[^"']{0,40}?)
         \s*["'`]([^"'`]+)["'`]""",
     re.VERBOSE | re.IGNORECASE,
 )

@@ -179,16 +179,19 @@ def _file_digest(path: Path) -> bytes:
 def _build_failure(status: int, log: Iterable[str], bundle: Bundle, container: Any) -> HookFailed:
     container.reload()
     state = container.attrs["State"]
-    tail = tuple(log)[-TAIL:]
+    whole = tuple(log)
+    tail = whole[-TAIL:]
     if state.get("OOMKilled"):
         megabytes = bundle.memory // 2**20
         return HookFailed(
             f"build-app.sh ran out of memory: the bundle {bundle.id} gives it {megabytes} MB.",
             hint="Build with less memory, or choose a larger bundle with APP_BUNDLE.",
             details=tail,
+            log=whole,
         )
     return HookFailed(
         f"build-app.sh failed with exit code {status}.",
         hint="Read the last lines of its output; the platform would fail at the same place.",
         details=tail,
+        log=whole,
     )

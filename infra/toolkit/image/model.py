@@ -31,7 +31,11 @@ class BuildFailed(SmokeFailed):
 
 
 class HookFailed(BuildFailed):
-    """build-app.sh failed."""
+    """build-app.sh failed; `log` is its whole output, as far as it is kept."""
+
+    def __init__(self, message: str, *, hint: str = "", details: tuple[str, ...] = (), log: Iterable[str] = ()) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.log = tuple(log) or details
 
 
 @dataclass(frozen=True)
