@@ -23,7 +23,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -132,6 +132,7 @@ def _stack(request: dict[str, Any], program: Callable[[], None] = lambda: None) 
 def _state(stack: automation.Stack, *, create: bool = False) -> dict[str, Any]:
     """Give what the state holds: outputs, resources, operations that a dead run has not ended, and the mark.
 
+    `replaced` are the ids of resources that have been replaced but could not be removed so far; the next `up` does it.
     With `create`, a stack that is not there is made.
     """
     try:
@@ -154,6 +155,7 @@ def _state(stack: automation.Stack, *, create: bool = False) -> dict[str, Any]:
             for found in resources
             if found.get("custom") and not found["type"].startswith("pulumi:")
         ],
+        "replaced": [found.get("id", "") for found in resources if found.get("delete")],
         "pending": len(deployment.get("pending_operations") or []),
         "mark": marks[0] if marks else "",
     }
@@ -188,7 +190,7 @@ def _preview(request: dict[str, Any], emit: Emit, _hear: Hear) -> dict[str, Any]
     stack = _stack(request)
     state = _state(stack, create=True)
     stack.workspace.program = _declared(request, state["mark"] or _new_mark())
-    return {"changes": _plan(stack, emit)}
+    return {"changes": _plan(stack, emit, state)}
 
 
 def _deploy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
@@ -202,14 +204,14 @@ def _deploy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
         stack.refresh(suppress_progress=True)
     mark = state["mark"] or _new_mark()
     stack.workspace.program = _declared(request, mark)
-    planned = _plan(stack, emit)
+    planned = _plan(stack, emit, state)
     if set(planned) == {"same"} and state["outputs"]:
         return {**state, "changes": planned}
     emit({"event": "preview", "changes": planned})
     if hear() != "go":
         return {"changes": {}, "stopped": True}
     emit({"event": "up"})
-    watch = _Watch(emit)
+    watch = _Watch(emit, state["replaced"])
     stack.up(on_event=watch, suppress_progress=True, show_secrets=False, message=request.get("message"))
     return {**_state(stack), "changes": watch.changes}
 
@@ -328,8 +330,8 @@ ACTIONS: dict[str, Callable[[dict[str, Any], Emit, Hear], dict[str, Any]]] = {
 }
 
 
-def _plan(stack: automation.Stack, emit: Emit) -> dict[str, int]:
-    watch = _Watch(emit)
+def _plan(stack: automation.Stack, emit: Emit, state: dict[str, Any]) -> dict[str, int]:
+    watch = _Watch(emit, state["replaced"])
     stack.preview(on_event=watch, suppress_progress=True)
     return watch.changes
 
@@ -344,29 +346,38 @@ def _named(resource: dict[str, Any]) -> str:
 
 
 class _Watch:
-    """Turns engine events into our lines, and counts what happens to the platform's own resources."""
+    """Turns engine events into our lines, and counts what happens to the platform's own resources.
 
-    def __init__(self, emit: Emit) -> None:
+    To Pulumi the removal of what was `replaced` by an earlier run is a part of that replacement; here it is a removal.
+    """
+
+    def __init__(self, emit: Emit, replaced: Collection[str] = ()) -> None:
         self.changes: dict[str, int] = {}
         self._emit = emit
+        self._replaced = replaced
 
     def __call__(self, event: Any) -> None:
         now = {"at": round(time.time(), 3)}
         if event.resource_pre_event:
-            step = _step(event.resource_pre_event.metadata)
+            step = self._step(event.resource_pre_event.metadata)
             if step["type"].startswith("datarobot:") and step["op"] in COUNTED:
                 self.changes[step["op"]] = self.changes.get(step["op"], 0) + 1
             self._emit({"event": "start", **step, **now})
         elif event.res_outputs_event:
-            self._emit({"event": "done", **_step(event.res_outputs_event.metadata), **now})
+            self._emit({"event": "done", **self._step(event.res_outputs_event.metadata), **now})
         elif event.res_op_failed_event:
-            self._emit({"event": "failed", **_step(event.res_op_failed_event.metadata), **now})
+            self._emit({"event": "failed", **self._step(event.res_op_failed_event.metadata), **now})
         elif event.diagnostic_event and event.diagnostic_event.severity in {"error", "warning"}:
             found = event.diagnostic_event
             if USUAL.search(found.message):
                 return
             text = {"severity": found.severity, "urn": found.urn or "", "text": found.message}
             self._emit({"event": "diagnostic", **text, **now})
+
+    def _step(self, metadata: Any) -> dict[str, Any]:
+        step = _step(metadata)
+        old = metadata.old.id if metadata.old else ""
+        return {**step, "op": "delete"} if step["op"] == "delete-replaced" and old in self._replaced else step
 
 
 class _Drift(_Watch):

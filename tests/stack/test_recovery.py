@@ -26,6 +26,10 @@ CUT_AFTER = {"cut": True, "when": "after"}
 SAMPLE: dict[str, tuple[str, dict[str, Any]]] = {
     "an environment twice": ("deploy", {"method": "POST", "path": f"{API}executionEnvironments/", **CUT_AFTER}),
     "half a source": ("update", {"method": "PATCH", "path": f"{API}customApplicationSources/*", "status": 500}),
+    "a replaced source stays": (
+        "update",
+        {"method": "DELETE", "path": f"{API}customApplicationSources/*", "status": 500},
+    ),
     "an application stays": ("destroy", {"method": "DELETE", "path": f"{API}customApplications/*", "status": 403}),
 }
 
