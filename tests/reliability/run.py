@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,13 @@ from tests.reliability.bed import COMMANDS, Bed, bed  # noqa: E402
 Record = dict[str, Any]
 
 
-def fault_records(made: Bed, share: float, seed: int) -> Iterator[Record]:
-    """Meet a share of all faults, in an order by chance."""
+def fault_records(made: Bed, share: float, seed: int, met: set[str]) -> Iterator[Record]:
+    """Meet a share of all faults, in an order by chance, but for those that were `met` before."""
     every = list(faults.cases(made)) if share else []
     random.Random(seed).shuffle(every)
     for case in every[: round(len(every) * share)]:
+        if str(case) in met:
+            continue
         found = faults.meet(made, case)
         yield {
             "kind": "fault",
@@ -66,12 +68,14 @@ def kill_records(made: Bed, count: int, seed: int) -> Iterator[Record]:
         }
 
 
-def measured(share: float, count: int, seed: int) -> Iterator[Record]:
-    """Meet a share of all faults, then as many kills, in a bed of their own."""
+def measured(share: float, count: int, seed: int, before: Sequence[Record]) -> Iterator[Record]:
+    """Meet a share of all faults, then as many kills, in a bed of their own; less what was met `before`."""
+    met = {str(faults.Case(one["command"], one["call"], one["way"])) for one in before if one["kind"] == "fault"}
+    killed = sum(one["kind"] == "kill" for one in before)
     with tempfile.TemporaryDirectory(prefix="reliability-") as folder, bed(Path(folder) / "bed") as made:
         made.immediate()
-        yield from fault_records(made, share, seed)
-        yield from kill_records(made, count, seed)
+        yield from fault_records(made, share, seed, met)
+        yield from kill_records(made, max(0, count - killed), seed + killed)
 
 
 def table(records: list[Record]) -> str:
@@ -138,7 +142,7 @@ def main() -> int:
     kept = options.records.read_text().splitlines() if options.records and options.records.exists() else []
     records: list[Record] = [json.loads(line) for line in kept]
     if options.share or options.kills:
-        for record in measured(options.share, options.kills, options.seed):
+        for record in measured(options.share, options.kills, options.seed, tuple(records)):
             records.append(record)
             print(json.dumps(record), flush=True)
             if options.records:
