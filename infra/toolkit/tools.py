@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -293,7 +294,8 @@ def stand_in(places: Places, why: str) -> Plugin:
     infra = Path(__file__).resolve().parents[1]
     text = (
         "#!/bin/sh\n# The stand-in for Pulumi's plugin pulumi-resource-datarobot (bun-to-datarobot).\n"
-        f"PYTHONPATH='{infra}' exec '{places.deploy_python}' -m toolkit.emulator.provider \"$@\"\n"
+        f"PYTHONPATH={shlex.quote(str(infra))} exec {shlex.quote(str(places.deploy_python))}"
+        ' -m toolkit.emulator.provider "$@"\n'
     )
     if not launcher.exists() or launcher.read_text() != text:
         draft = launcher.with_suffix(f".{os.getpid()}")

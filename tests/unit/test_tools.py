@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import os
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -168,6 +170,15 @@ def test_a_download_that_works_gives_the_real_plugin(tmp_path: Path, places: Pla
 def test_a_stand_in_on_path_is_never_taken_for_the_real_plugin(tmp_path: Path, places: Places) -> None:
     plugin = tools.stand_in(places, "why")
     assert tools.find_plugin(places, {"PATH": str(plugin.folder)}) is None
+
+
+def test_a_folder_with_a_quote_in_its_name_has_a_stand_in_too(tmp_path: Path, places: Places) -> None:
+    odd = dataclasses.replace(places, root=tmp_path / "it's here")
+    _program(odd.deploy_python, 'echo "$@"\n')
+    plugin = tools.stand_in(odd, "why")
+    assert plugin.folder is not None
+    done = subprocess.run([plugin.folder / tools.PLUGIN, "x"], capture_output=True, text=True, check=False)
+    assert done.stdout == "-m toolkit.emulator.provider x\n"
 
 
 def test_the_deploy_environment_is_made_again_only_when_its_requirements_changed(places: Places) -> None:
