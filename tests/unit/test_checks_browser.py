@@ -94,3 +94,56 @@ def test_an_event_stream_that_a_compressor_holds_back_is_a_warning(tmp_path: Pat
         seen = replace(SOUND, asked=(replace(stream, compressed=compressed),))
         check = traffic.sockets(context(tmp_path, browser=seen))
         assert (check.status, "./events: it is compressed" in check.title) == (status, compressed)
+
+
+BLANK = replace(SOUND.visits[0], shown=False)
+UNDEFINED = Said("TypeError", "Cannot read properties of undefined (reading 'map')", f"{HOST}{PREFIX}a.js:1", "on load")
+NO_PROCESS = Said("ReferenceError", "process is not defined", f"{HOST}{PREFIX}a.js:1", "on load")
+BROKEN = Said("SyntaxError", "Unexpected token ';'", f"{HOST}{PREFIX}a.js:1", "on load")
+ELSEWHERE = Asked("https://cdn.example.com/x.js", "GET", "script", "elsewhere", "on load")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "status"),
+    [
+        ((replace(CALL, status=502),), (UNDEFINED,), "warn"),  # there is no platform that could answer
+        ((replace(CALL, status=0, failure="net::ERR_EMPTY_RESPONSE"),), (UNDEFINED,), "warn"),
+        (
+            (replace(CALL, method="POST", status=0, held_back=True),),
+            (UNDEFINED,),
+            "skip",
+        ),  # the test itself held it back
+        ((replace(CALL, status=502),), (NO_PROCESS,), "fail"),
+        ((CALL,), (UNDEFINED,), "fail"),  # the server does not know this path
+        ((), (UNDEFINED,), "fail"),
+        ((ELSEWHERE,), (UNDEFINED,), "skip"),  # what is missing may come from there
+        ((ELSEWHERE,), (NO_PROCESS,), "fail"),
+        ((ELSEWHERE,), (BROKEN,), "fail"),
+        ((ELSEWHERE,), (replace(BROKEN, place="https://cdn.example.com/x.js:1"),), "skip"),
+    ],
+)
+def test_an_empty_page_is_a_failure_unless_something_is_missing_only_here(
+    tmp_path: Path, asked: tuple[Asked, ...], said: tuple[Said, ...], status: str
+) -> None:
+    seen = replace(SOUND, asked=asked, said=said, visits=(BLANK,))
+    assert browser.page(context(tmp_path, browser=seen)).status == status
+
+
+@pytest.mark.parametrize("said", [NO_PROCESS, BROKEN])
+def test_a_script_of_somebody_else_excuses_no_fault_of_the_app(tmp_path: Path, said: Said) -> None:
+    seen = replace(SOUND, asked=(ELSEWHERE,), said=(said,))
+    assert browser.errors(context(tmp_path, browser=seen)).status == "fail"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Failed to execute 'json' on 'Response': Unexpected end of JSON input",
+        "Unexpected non-whitespace character after JSON at position 4",
+        "Unexpected token '<', \"<!doctype \"... is not valid JSON",
+    ],
+)
+def test_an_answer_that_is_no_json_is_no_fault_of_the_program(tmp_path: Path, text: str) -> None:
+    said = Said("SyntaxError", text, f"{HOST}{PREFIX}a.js:1", "on load", rejection=True)
+    seen = replace(SOUND, asked=(replace(CALL, status=502),), said=(said,))
+    assert browser.errors(context(tmp_path, browser=seen)).status == "pass"

@@ -170,3 +170,9 @@ def test_what_is_shown_is_around_the_cause_however_much_follows() -> None:
 @pytest.mark.parametrize("log", [WEBPACK, NEXT, PARCEL, VITE])
 def test_whatever_bundles_a_file_of_another_case_is_found(log: str) -> None:
     assert names.named_otherwise(log.splitlines(), ["src/ap.tsx"]) == ("./Ap", "src/ap.tsx")
+
+
+def test_the_place_is_in_the_file_of_the_longest_name() -> None:
+    log = ["error: Unexpected =", "    at /opt/code/src/index.ts:3:1"]
+    for paths in (["index.ts", "src/index.ts"], ["src/index.ts", "index.ts"]):
+        assert buildlog.reason(log, paths).place == "src/index.ts:3"

@@ -229,3 +229,9 @@ def test_what_only_bash_understands_gets_its_own_hint(tmp_path: Path, line: str)
 def test_a_program_that_is_missing_is_no_bashism(tmp_path: Path) -> None:
     error = HookFailed("build-app.sh failed.", hint="x", details=("./build-app.sh: 3: npm: not found",))
     assert build.hook(context(tmp_path), error).hint == "x"
+
+
+def test_a_warning_of_a_build_that_went_well_is_no_error(tmp_path: Path) -> None:
+    log = ("Module not found: Can't resolve 'encoding' in '/opt/code/node_modules/node-fetch/lib'", "Compiled")
+    check = build.output(context(tmp_path, build_log=log))
+    assert (check.status, check.evidence) == ("pass", ())

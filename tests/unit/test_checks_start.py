@@ -248,3 +248,37 @@ def test_a_start_that_takes_long_is_a_warning(tmp_path: Path) -> None:
 def test_a_log_that_nobody_can_read_is_warned_of(tmp_path: Path) -> None:
     assert start.log(context(tmp_path, log_size=10_000)).status == "pass"
     assert start.log(context(tmp_path, log_size=start.MUCH_LOG + 1)).status == "warn"
+
+
+ZOD = """\
+ZodError: [
+  {
+    "expected": "string",
+    "code": "invalid_type",
+    "path": [
+      "DATABASE_URL"
+    ],
+    "message": "Invalid input: expected string, received undefined"
+  }
+]
+
+Bun v1.4.4 (Linux x64)
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (
+            'error: DATABASE_URL is not set\n\nBun v1.4.4\nerror: script "start" exited with code 1',
+            "error: DATABASE_URL is not set",
+        ),
+        (ZOD, "ZodError: DATABASE_URL: Invalid input: expected string, received undefined"),
+        ("Error: invalid environment:\n  PORT is no number", "Error: invalid environment: PORT is no number"),
+        ("listening\nready", "ready"),
+        ('error: script "start" exited with code 1', 'error: script "start" exited with code 1'),
+        ("", ""),
+    ],
+)
+def test_the_reason_comes_before_who_tells_that_there_was_one(log: str, said: str) -> None:
+    assert start.last(tuple(log.splitlines())) == said

@@ -6,13 +6,14 @@ test. What the page asks for is judged by `traffic`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from toolkit.browsing.model import BrowserResult, Said
 from toolkit.checks import traffic
 from toolkit.checks.context import Context
 from toolkit.checks.seen import (
+    NEEDS_PLATFORM,
     NO_DATA,
     OF_CHROMIUM,
     SHOWN,
@@ -29,6 +30,7 @@ from toolkit.checks.seen import (
 from toolkit.report import Check, failed, passed, skipped, warned
 
 _PROGRAM_FAULTS = frozenset({"ReferenceError", "SyntaxError"})
+_SERVER_ONLY = frozenset({"process", "require", "Bun", "Buffer", "module", "exports", "__dirname", "global"})
 
 
 @looks("browser.page")
@@ -57,21 +59,27 @@ def page(check: str, context: Context, seen: BrowserResult) -> Check:
     first = empty[0]
     what = f"The page {seen.short(first.url)} stays empty" if first.url != seen.start_url else "The page stays empty"
     what += f": {first.root} has no content" if first.root else ""
-    if hosts := other_hosts(seen, {"script"}):
-        return skipped(check, f"the page needs scripts of {', '.join(hosts)}, which is not requested here")
     thrown = [said for said in seen.said if said.kind != "console"]
-    if thrown:
-        title = f"The page stays empty: {error_line(thrown[0])}"
-        return failed(check, title, what, evidence=said_lines(context, thrown), hint=_error_hint(thrown[0]))
-    calls = failed_calls(seen)
+    hosts = other_hosts(seen, {"script"})
+    if hosts and not any(_of_its_own(seen, said) for said in thrown):
+        return skipped(check, f"the page needs scripts of {', '.join(hosts)}, which is not requested here")
+    calls, held = failed_calls(seen), [asked for asked in seen.asked if asked.held_back]
+    excused = [one for one in calls if one.status in NEEDS_PLATFORM or one.status >= 500 or not one.status]
+    first_thrown = next(iter(_faults(thrown) or thrown), None)
+    if first_thrown is not None and (_faults(thrown) or not (excused or held)):
+        title = f"The page stays empty: {error_line(first_thrown)}"
+        return failed(check, title, what, evidence=said_lines(context, thrown), hint=_error_hint(first_thrown))
     if calls:
         return warned(
             check,
-            f"{what}; {call(seen, calls[0])}",
+            f"{what}; {call(seen, (excused or calls)[0])}",
             "There is no platform behind this test, so that the call may fail for that reason alone.",
-            evidence=[call(seen, one) for one in calls[:SHOWN]],
+            evidence=[*(call(seen, one) for one in calls[:SHOWN]), *said_lines(context, thrown)],
             hint="Show something, an error for example, when the call fails.",
         )
+    if held:
+        asked = f"{held[0].method} {seen.short(held[0].url)}"
+        return skipped(check, f"{what}, and {asked} was held back here: it may change something")
     return failed(
         check,
         what,
@@ -94,10 +102,12 @@ def errors(check: str, context: Context, seen: BrowserResult) -> Check:
     logged = [said for said in seen.said if said.kind == "console" and not OF_CHROMIUM.match(said.text)]
     if not thrown and not logged:
         return passed(check, "no script fails")
+    faults = _faults(thrown)
     if elsewhere := other_hosts(seen, None):
-        return skipped(check, f"errors may follow from {', '.join(elsewhere[:3])}, which is not requested here")
+        faults = [said for said in faults if _of_its_own(seen, said)]
+        if not faults:
+            return skipped(check, f"errors may follow from {', '.join(elsewhere[:3])}, which is not requested here")
     calls = failed_calls(seen) + [asked for asked in seen.asked if asked.held_back]
-    faults = [said for said in thrown if said.kind in _PROGRAM_FAULTS and not NO_DATA.search(said.text)]
     if faults:
         first = faults[0]
         return failed(
@@ -120,9 +130,26 @@ def errors(check: str, context: Context, seen: BrowserResult) -> Check:
     )
 
 
+def _faults(thrown: Iterable[Said]) -> list[Said]:
+    """Errors that no answer of a call explains: the program itself is wrong."""
+    return [said for said in thrown if said.kind in _PROGRAM_FAULTS and not NO_DATA.search(said.text)]
+
+
+def _of_its_own(seen: BrowserResult, said: Said) -> bool:
+    """Whether an error is the app's own, whatever other hosts would have sent."""
+    if said.kind == "ReferenceError":
+        return _server_only(said)
+    own = said.place.startswith(seen.origin) and "does not provide an export" not in said.text
+    return said.kind == "SyntaxError" and own and not NO_DATA.search(said.text)
+
+
+def _server_only(said: Said) -> bool:
+    return said.text.removeprefix("ReferenceError: ").split(" ", 1)[0] in _SERVER_ONLY
+
+
 def _error_hint(said: Said) -> str:
-    name = said.text.split(" ", 1)[0]
-    if name in ("process", "require", "Bun", "Buffer", "module", "exports", "__dirname", "global"):
+    if _server_only(said):
+        name = said.text.removeprefix("ReferenceError: ").split(" ", 1)[0]
         return f"{name} exists on the server only: build for the browser (Bun.build target 'browser', define)."
     return "Open the page with --keep and look at this place in the browser's tools."
 

@@ -9,11 +9,12 @@ from toolkit.checks.context import Built, Sources
 from toolkit.image.model import HookFailed
 from toolkit.report import Check, failed, passed, warned
 
-_SWALLOWED = re.compile(r"(?:^|: )[^\s:]+: (?:command )?not found$|^error: |^error\[|Module not found", re.IGNORECASE)
+_SWALLOWED = re.compile(r"(?:^|: )[^\s:]+: (?:command )?not found$|^error: |^error\[", re.IGNORECASE)
 
 # The same in words that harmless commands use too: they count when something is missing in the end (checks.merge).
 _DOUBTFUL = re.compile(
-    r"No such file or directory$|^\w*Error: |^npm (?:ERR!|error) |\berror TS\d+|\[ERROR\]|^E[A-Z]{4,} |Build failed|"
+    r"No such file or directory$|Module not found(?!.*node_modules)|"
+    r"^\w*Error: |^npm (?:ERR!|error) |\berror TS\d+|\[ERROR\]|^E[A-Z]{4,} |Build failed|"
     r"\bfailed with \d+ errors?\b",
     re.IGNORECASE,
 )

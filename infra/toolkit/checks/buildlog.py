@@ -19,7 +19,7 @@ _CAUSE = re.compile(
     re.IGNORECASE,
 )
 # What is said besides, because of it: by whoever started the program that failed, or as a sum.
-_CONSEQUENCE = re.compile(
+CONSEQUENCE = re.compile(
     r'error: script "[^"]*" exited with code \d+|error during build:|\W*Build failed\b|Failed to compile'
     r"|(?:Found )?\d+ errors?\b|webpack \S+ compiled with|npm (?:ERR!|error) (?:code|path|command|errno|Lifecycle)\b"
     r"|\W*Build failed because|.*ELIFECYCLE",
@@ -52,26 +52,27 @@ def reason(log: Sequence[str], paths: Iterable[str]) -> Reason:
         return Reason("", "", tuple(lines[-SHOWN:]))
     start = min(max(0, found - 2), max(0, len(lines) - SHOWN))
     text = lines[found].strip()[:LONGEST]
-    place = "" if _HAS_PLACE.search(text) else _place(lines[:found], lines[found + 1 :], set(paths))
+    place = "" if _HAS_PLACE.search(text) else _place(lines[:found], lines[found + 1 :], paths)
     return Reason(text, place, tuple(lines[start : start + SHOWN]))
 
 
 def _index(lines: Sequence[str]) -> int | None:
     """Where the reason stands: the first cause, else the last line that speaks of an error, else a consequence."""
     shown = [(number, line.strip()) for number, line in enumerate(lines) if line.strip()]
-    consequences = [number for number, line in shown if _CONSEQUENCE.match(line)]
+    consequences = [number for number, line in shown if CONSEQUENCE.match(line)]
     causes = [number for number, line in shown if _CAUSE.match(line) and number not in consequences]
     doubtful = [number for number, line in shown if _DOUBTFUL.search(line) and number not in consequences]
     return next(iter([*causes[:1], *doubtful[-1:], *consequences[-1:]]), None)
 
 
-def _place(above: Sequence[str], below: Sequence[str], paths: set[str]) -> str:
+def _place(above: Sequence[str], below: Sequence[str], paths: Iterable[str]) -> str:
     """The place that stands in one of the next lines, else (webpack) in the one before."""
     after = [line.strip() for line in below if line.strip()][:PLACE_WITHIN]
     before = [line.strip() for line in above[-1:]]
+    longest_first = sorted(paths, key=lambda path: (-len(path), path))
     for match in (*map(_PLACE.search, after), *map(_ABOVE.match, before)):
         named = match["path"].lstrip("./") if match else ""
-        for path in paths:
+        for path in longest_first:
             if match and (named == path or named.endswith(f"/{path}")):
                 return f"{path}:{match['line']}" if match["line"] else path
     return ""

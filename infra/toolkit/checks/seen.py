@@ -27,7 +27,11 @@ OF_CHROMIUM = re.compile(
 _BENIGN_FAILURES = ("net::ERR_ABORTED", "net::ERR_BLOCKED_BY_CSP", "csp", "net::ERR_BLOCKED_BY_CLIENT")
 # A script of another type runs all the same, but for these, for modules, and where nosniff says so: Chromium logs that.
 _NEVER_A_SCRIPT = ("text/html", "application/xhtml+xml", "image/", "audio/", "video/", "text/csv")
-NO_DATA = re.compile(r"not valid JSON|Unexpected token '?<|JSON\.parse|JSON Parse error")
+NO_DATA = re.compile(
+    r"not valid JSON|Unexpected token '?<|JSON\.parse|JSON Parse error|of JSON input|after JSON|in JSON at position"
+)
+# How a call is answered that the app passes on to a platform that is not there, or that does not know its token.
+NEEDS_PLATFORM = frozenset({401, 403, 502, 503, 504})
 _REFUSED_SCRIPT = re.compile(r"^(?:Failed to load module script|Refused to execute script)")
 
 

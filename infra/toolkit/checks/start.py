@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from toolkit.checks import names, shell, source
+from toolkit.checks.buildlog import CONSEQUENCE
 from toolkit.checks.context import PORT, Context, Sources
 from toolkit.checks.shell import End
 from toolkit.container import ContainerState
@@ -28,6 +29,7 @@ BASHISM = (
 )
 _ERROR = re.compile(r"\berror\b|\w+Error\b|not found|\bpanic\b|\bfatal\b", re.IGNORECASE)
 _SAYS_WHY = re.compile(r"(?:(?i:\w*error|fatal|panic)|E[A-Z]{4,})\b.{0,40}:")
+_INVALID_PATH, _INVALID_WHY = re.compile(r'"?path"?: \[ "([^"]+)"'), re.compile(r'"?message"?: "([^"]+)"')
 _FRAME = re.compile(r"\s*\d+ \||\s*at \S|\s*\^+\s*$|Bun v\d")  # of the source, or of the stack
 _READ = re.compile(r"^\s*(?:if\s+|while\s+|!\s*)*read\s+[-\w]")
 _AMPERSAND = re.compile(r"^\s*[^#\s].*[^&>|]&(?:\s|$)|^\s*(?:nohup|setsid)\s")
@@ -269,10 +271,26 @@ def how(state: ContainerState) -> str:
 
 
 def last(logs: tuple[str, ...]) -> str:
-    """The line of the log that most likely says why: the last one that is an error, or speaks of one, else the last."""
+    """The line of the log that most likely says why: the last one that is an error, or speaks of one, else the last.
+
+    Who started the program has the last word, but does not know the reason. An error that goes on below is told with
+    the first of it.
+    """
     lines = [line.strip() for line in logs if line.strip() and not _FRAME.match(line)]
-    errors = [line for line in lines if _SAYS_WHY.match(line)] or [line for line in lines if _ERROR.search(line)]
-    return (errors or lines or [""])[-1][:160]
+    reasons = [number for number, line in enumerate(lines) if not CONSEQUENCE.match(line)]
+    errors = [number for number in reasons if _SAYS_WHY.match(lines[number])]
+    errors = errors or [number for number in reasons if _ERROR.search(lines[number])]
+    found = next(iter([*errors[-1:], *reasons[-1:], *range(len(lines))[-1:]]), None)
+    return "" if found is None else _whole(lines[found], lines[found + 1 : found + _LOG_LINES])[:160]
+
+
+def _whole(line: str, below: Sequence[str]) -> str:
+    """Give a line that ends in the middle (as of a list of what is invalid) with what comes next."""
+    if line.endswith(("[", "{")):
+        rest = " ".join(below)
+        parts = [found[1] for pattern in (_INVALID_PATH, _INVALID_WHY) if (found := pattern.search(rest))]
+        return ": ".join([line.rstrip("[{: "), *parts]) if parts else line
+    return f"{line} {below[0]}" if line.endswith(":") and below else line
 
 
 def probe(context: Context) -> Check:

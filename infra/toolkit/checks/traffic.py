@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from toolkit.browsing.model import Asked, BrowserResult
 from toolkit.checks.context import Context
 from toolkit.checks.seen import (
+    NEEDS_PLATFORM,
     NO_DATA,
     SHOWN,
     as_http,
@@ -30,8 +31,6 @@ from toolkit.checks.seen import (
 from toolkit.places import PLATFORM_PATHS, is_loopback
 from toolkit.report import Check, failed, passed, warned
 
-# How a call is answered that the app passes on to a platform that is not there, or that does not know its token.
-_NEEDS_PLATFORM = frozenset({401, 403, 502, 503, 504})
 _MIXED = re.compile(r"^Mixed Content: .*has been blocked|insecure WebSocket connection may not be initiated")
 _INSECURE_URL = re.compile(r"insecure [^']*'([^']+)'")
 
@@ -126,7 +125,7 @@ def requests(check: str, context: Context, seen: BrowserResult) -> Check:
         )
     failing = failed_calls(seen)
     meant = coped_with(seen)
-    calls = [one for one in failing if one.status not in _NEEDS_PLATFORM and urlsplit(one.url).path not in meant]
+    calls = [one for one in failing if one.status not in NEEDS_PLATFORM and urlsplit(one.url).path not in meant]
     if calls:
         more = f" (and {len(calls) - 1} more)" if len(calls) > 1 else ""
         return warned(
@@ -147,7 +146,7 @@ def requests(check: str, context: Context, seen: BrowserResult) -> Check:
             check,
             f"{count - len(failing)} URLs arrived in the browser; the {call(seen, failing[0])}",
             "There is no platform behind this test, so that calls which need DataRobot are refused."
-            if failing[0].status in _NEEDS_PLATFORM
+            if failing[0].status in NEEDS_PLATFORM
             else "The script looks whether it fails, and the page goes on without a word of an error.",
             evidence=cut([f"{call(seen, one)} ({one.step})" for one in failing]),
         )
