@@ -246,3 +246,72 @@ def test_what_htmx_asks_for_is_named_by_the_attributes_of_any_element() -> None:
         ("/events", "call", 3, "<p sse-connect>"),
         ("ws", "WebSocket", 4, "<p ws-connect>"),
     ]
+
+
+ON_LOCALHOST = 'location.hostname === "localhost"'
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f'{ON_LOCALHOST} && new EventSource("/esbuild");',
+        f'const dev = {ON_LOCALHOST}; if (dev) new WebSocket("ws://localhost:35729/livereload");',
+        f'if ({ON_LOCALHOST} || location.hostname === "127.0.0.1") new WebSocket("ws://localhost:35729");',
+        f'function live() {{ if (!({ON_LOCALHOST})) return; new EventSource("/esbuild"); }}',
+        f'function live() {{ if (!({ON_LOCALHOST})) {{ return; }} new EventSource("/esbuild"); }}',
+        'const dev = ["localhost", "127.0.0.1"].includes(location.hostname); if (dev) fetch("http://localhost:4000/x");',
+        'location.hostname !== "localhost" || fetch("/debug");',
+        'if (false) fetch("/debug");',
+    ],
+)
+def test_what_only_a_developers_machine_gets_to_does_not_count(script: str) -> None:
+    assert script_references(script, PAGE) == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f'{ON_LOCALHOST} || fetch("/api");',
+        f'let dev = {ON_LOCALHOST}; dev = true; if (dev) fetch("/api");',
+        f'if (!({ON_LOCALHOST})) fetch("/api");',
+        f'function live() {{ if ({ON_LOCALHOST}) return; fetch("/api"); }}',
+        'function live() { if (x) return; fetch("/api"); }',
+        f'if ({ON_LOCALHOST} && x || y) fetch("/api");',
+    ],
+)
+def test_what_others_may_get_to_counts(script: str) -> None:
+    assert [one.target for one in script_references(script, PAGE)] == ["/api"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'async function api(url) { if (url.startsWith("/")) url = "." + url; return fetch(url); } api("/api/items");',
+        'const api = (path) => { path = `./api${path}`; return fetch(path); }; api("/items");',
+        'let base = ""; async function go() { ({ base } = await load()); return fetch(base + "/api/items"); }',
+        'axios.defaults.baseURL = "./"; axios.get("/api/items");',
+        'const $fetch = ofetch.create({ baseURL: "./api" }); $fetch("/items");',
+        'const fetch = createFetch("./api"); fetch("/items");',
+        'function fetch(path) { return get("." + path); } fetch("/items");',
+        'const real = window.fetch; window.fetch = (u, o) => real("." + u, o); fetch("/api/items");',
+        '$.ajaxPrefilter(o => { o.url = "." + o.url; }); $.getJSON("/api/items", show);',
+    ],
+)
+def test_what_a_script_corrects_before_it_asks_is_not_held_against_it(script: str) -> None:
+    assert [one.target for one in script_references(script, PAGE) if one.target.startswith("/")] == []
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        ('if (isNode) { const { createRequire } = await import("module"); }', []),
+        ('try { charts = await import("charts-pro"); } catch { charts = null; }', []),
+        ('import("charts-pro").catch(() => null);', []),
+        ('const x = wanted && (await import("charts-pro"));', []),
+        ('try { await import("./lazy.js"); } catch {}', ["./lazy.js"]),
+        ('const { x } = await import("react");', ["react"]),
+        ('import x from "react";', ["react"]),
+    ],
+)
+def test_an_import_that_the_script_can_do_without_is_not_missed(script: str, named: list[str]) -> None:
+    assert [one.target for one in script_references(script, PAGE)] == named

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from tree_sitter import Node
 
-from toolkit.references.model import Kind, Reference
+from toolkit.references.conditions import Conditions
+from toolkit.references.model import Kind, Reference, url_like
 from toolkit.references.scopes import Scopes
 from toolkit.references.syntax import Syntax, unquoted
 from toolkit.references.values import GLOBALS, MODULE_URL, Values
@@ -19,6 +20,17 @@ from toolkit.references.values import GLOBALS, MODULE_URL, Values
 _HTTP_METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 _METHODS = "get|post|put|patch|delete|head|getJSON|ajax"
 _CLIENTS = re.compile(rf"(?:axios|ky|superagent|ofetch|\$fetch)(?:\.(?:{_METHODS}))?$|(?:jQuery|\$)\.(?:{_METHODS})$")
+# What a script says to a client so that its URLs begin somewhere else.
+_JQUERY = re.compile(rb"(?:jQuery|\$)\.ajax(?:Prefilter|Setup)\s*\(")
+_REMADE = {
+    "fetch": re.compile(rb"(?:window|globalThis|self)\.fetch\s*=(?!=)"),
+    "axios": re.compile(rb"axios\.defaults\.baseURL\s*="),
+    "ky": re.compile(rb"(?!)"),
+    "ofetch": re.compile(rb"(?!)"),
+    "$fetch": re.compile(rb"(?!)"),
+    "jQuery": _JQUERY,
+    "$": _JQUERY,
+}
 # Where something may be named. Most of a script is none of it, so only these places are looked at in the tree.
 _CANDIDATE = re.compile(
     rb"(?<![\w$])(?:"
@@ -70,6 +82,7 @@ class _Script:
         self._scopes = Scopes(self._syntax)
         self._values = Values(self._syntax, self._scopes, page_url, script_url)
         self._known = self._values.known
+        self._conditions = Conditions(self._syntax, self._values)
         self._found: list[Reference] = []
 
     def references(self) -> list[Reference]:
@@ -97,7 +110,7 @@ class _Script:
         if not values and kind in (Kind.CALL, Kind.SOCKET) and wrappers < MOST_WRAPPERS:
             for argument in self._scopes.handed_in(node):
                 self._add(argument, kind, via, against=against, wrappers=wrappers + 1)
-        if not values or self._values.dead(node):
+        if not values or self._conditions.dead(node):
             return
         literal = self._syntax.text(node)
         for value in values:
@@ -128,6 +141,9 @@ class _Script:
             return
         if function.type == "import":
             attributes = self._syntax.text(arguments[1]) if len(arguments) > 1 else ""
+            bare = (literal := self._known(arguments[0])) and url_like(literal, "") is None
+            if bare and self._conditions.guarded(node):
+                return  # meant for another place, or the script goes without
             self._add(arguments[0], _module_kind(attributes), "import()", against="self")
             return
         if function.type not in ("identifier", "member_expression", "parenthesized_expression"):
@@ -136,6 +152,8 @@ class _Script:
             return
         callee = self._syntax.text(function).replace("?.", ".")
         name = GLOBALS.sub("", callee)
+        if name.split(".")[0] in _REMADE and self._remade(node, name.split(".")[0]):
+            return
         if name == "fetch":
             self._fetch(node, arguments)
         elif name == "importScripts":
@@ -163,6 +181,10 @@ class _Script:
                 self._add(arguments[1], Kind.LINK, f"setAttribute({attribute})")
         elif len(arguments) > 1 and _ELEMENT_FACTORIES.match(name):
             self._element(arguments[0], arguments[1])
+
+    def _remade(self, node: Node, client: str) -> bool:
+        """Whether the script has made a client of this name itself, or told it where to begin: it may know its base."""
+        return self._scopes.binds(node, client) or _REMADE[client].search(self._syntax.bytes) is not None
 
     def _fetch(self, node: Node, arguments: list[Node]) -> None:
         path = urlsplit(self._known(arguments[0])).path

@@ -26,7 +26,8 @@ class Scopes:
             return []
         function, position = self._parameter(node)
         name = self._function_name(function) if function is not None else ""
-        if function is None or not name:
+        body = function.child_by_field_name("body") if function is not None else None
+        if function is None or not name or (body is not None and self.assigned(body, self._syntax.text(node))):
             return []
         found = []
         root = function
@@ -117,7 +118,22 @@ class Scopes:
                     return True, value
         return False, None
 
+    def constant(self, node: Node, name: str) -> Node | None:
+        """The expression that `name` stands for where `node` is, when it is given a value once and for all."""
+        _, declared, scope = self.binding(node, name)
+        if declared is None or scope is None or (declared.type == "identifier" and self._syntax.text(declared) == name):
+            return None
+        return declared if self.assigned(scope, name) == 1 else None
+
+    def binds(self, node: Node, name: str) -> bool:
+        """Whether the script itself says what `name` is where `node` is, as a variable, parameter or function."""
+        return self.binding(node, name)[0] or self._bound_function(node, name) is not None
+
     def assigned(self, scope: Node, name: str) -> int:
         """Count how often `name` is given a value within `scope`, its declaration included."""
-        pattern = rf"(?<![\w$.]){re.escape(name)}\s*(?:[-+*/|&?]{{0,2}}=(?![=>])|\+\+)"
-        return len(re.findall(pattern, self._syntax.text(scope)))
+        text, escaped = self._syntax.text(scope), re.escape(name)
+        plain = re.findall(rf"(?<![\w$.]){escaped}\s*(?:[-+*/|&?]{{0,2}}=(?![=>])|\+\+)", text)
+        taken_apart = re.findall(
+            rf"\(\s*[{{[][^{{}}\[\]]*(?<![\w$.]){escaped}(?![\w$:])[^{{}}\[\]]*[}}\]]\s*=(?![=>])", text
+        )
+        return len(plain) + len(taken_apart)

@@ -13,6 +13,7 @@ from toolkit.references.syntax import Syntax, unescaped, unquoted
 
 GLOBALS = re.compile(r"^(?:(?:window|globalThis|self|document)\.)+")
 MODULE_URL = "import.meta.url"
+MOST_DEPTH = 12  # of expressions within expressions
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Values:
 
     def evaluate(self, node: Node, depth: int = 0) -> list[Value]:
         """Give all that `node` may evaluate to, at most four values; `depth` is how deep the caller is in already."""
-        if depth > 12:
+        if depth > MOST_DEPTH:
             return [UNKNOWN]
         if node.type == "string":
             return [Value(unescaped(unquoted(self._syntax.text(node))))]
@@ -84,20 +85,6 @@ class Values:
         """The value of `node` when there is exactly one and all of it is known, else nothing."""
         values = self.evaluate(node)
         return values[0].text if len(values) == 1 and values[0].complete else ""
-
-    def dead(self, node: Node) -> bool:
-        """Whether a condition such as `location.hostname === "localhost"` keeps the platform from getting there."""
-        child, parent = node, node.parent
-        while parent is not None:
-            if parent.type in ("if_statement", "ternary_expression"):
-                condition = parent.child_by_field_name("condition")
-                if condition is not None and condition.id != child.id:
-                    then = parent.child_by_field_name("consequence")
-                    holds = self._holds(condition, 0)
-                    if holds is not None and holds != (then is not None and then.id == child.id):
-                        return True
-            child, parent = parent, parent.parent
-        return False
 
     def shadowed(self, node: Node, name: str) -> bool:
         """Whether `location.…` is a variable of the script (a router's, say) and not the browser's."""
@@ -129,36 +116,58 @@ class Values:
         yes, no = node.child_by_field_name("consequence"), node.child_by_field_name("alternative")
         if condition is None or yes is None or no is None:
             return [UNKNOWN]
-        holds = self._holds(condition, depth)
+        holds = self.holds(condition, depth)
         chosen = [yes] if holds is True else [no] if holds is False else [yes, no]
         return [value for branch in chosen for value in self.evaluate(branch, depth + 1)][:4]
 
-    def _holds(self, node: Node, depth: int) -> bool | None:
-        """Whether a comparison of known texts holds; None when the text does not settle it."""
-        while node.type == "parenthesized_expression" and node.named_child_count == 1:
-            node = node.named_children[0]
+    def holds(self, node: Node, depth: int = 0) -> bool | None:
+        """Whether a condition holds; None when the text does not settle it."""
+        if depth > MOST_DEPTH:
+            return None
+        if node.type == "parenthesized_expression" and node.named_child_count == 1:
+            return self.holds(node.named_children[0], depth + 1)
+        if node.type in ("true", "false"):
+            return node.type == "true"
+        if node.type == "unary_expression" and self._syntax.text(node).startswith("!"):
+            argument = node.child_by_field_name("argument")
+            value = None if argument is None else self.holds(argument, depth + 1)
+            return None if value is None else not value
+        if node.type == "identifier":
+            declared = self._scopes.constant(node, self._syntax.text(node))
+            return None if declared is None else self.holds(declared, depth + 1)
         if node.type == "call_expression":
-            function, arguments = node.child_by_field_name("function"), self._syntax.arguments(node)
-            if function is not None and function.type == "member_expression" and arguments:
-                owner, method = function.child_by_field_name("object"), function.child_by_field_name("property")
-                if owner is not None and method is not None and self._syntax.text(method) in ("startsWith", "includes"):
-                    whole, part = self.known(owner), self.known(arguments[0])
-                    if whole and part:
-                        return whole.startswith(part) if self._syntax.text(method) == "startsWith" else part in whole
-            return None
-        if node.type != "binary_expression":
-            return None
+            return self._asked(node)
+        return self._compared(node, depth) if node.type == "binary_expression" else None
+
+    def _compared(self, node: Node, depth: int) -> bool | None:
         left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
         operator = node.child_by_field_name("operator")
         if left is None or right is None or operator is None:
             return None
-        a, b = self.evaluate(left, depth + 1), self.evaluate(right, depth + 1)
-        if len(a) == len(b) == 1 and a[0].complete and b[0].complete:
-            if operator.type in ("===", "=="):
-                return a[0].text == b[0].text
-            if operator.type in ("!==", "!="):
-                return a[0].text != b[0].text
+        if operator.type in ("&&", "||"):
+            decides = operator.type == "||"  # one that is so decides the whole
+            both = [self.holds(left, depth + 1), self.holds(right, depth + 1)]
+            return decides if decides in both else None if None in both else not decides
+        if operator.type in ("===", "==", "!==", "!="):
+            a, b = self.evaluate(left, depth + 1), self.evaluate(right, depth + 1)
+            if len(a) == len(b) == 1 and a[0].complete and b[0].complete:
+                return (a[0].text == b[0].text) == (operator.type in ("===", "=="))
         return None
+
+    def _asked(self, node: Node) -> bool | None:
+        """Whether a text or a list, both written out, begins with or includes something."""
+        function, arguments = node.child_by_field_name("function"), self._syntax.arguments(node)
+        if function is None or function.type != "member_expression" or not arguments:
+            return None
+        owner, method = function.child_by_field_name("object"), function.child_by_field_name("property")
+        name, part = self._syntax.text(method) if method is not None else "", self.known(arguments[0])
+        if owner is None or not part or name not in ("startsWith", "endsWith", "includes"):
+            return None
+        if owner.type == "array":
+            listed = [self.known(one) for one in owner.named_children]
+            return part in listed if all(listed) else None
+        whole = self.known(owner)
+        return None if not whole else part in whole if name == "includes" else bool(getattr(whole, name.lower())(part))
 
     def _member(self, node: Node, depth: int) -> list[Value]:
         name = self._syntax.text(node)
@@ -217,12 +226,10 @@ class Values:
 
     def _identifier(self, node: Node, depth: int) -> list[Value]:
         name = self._syntax.text(node)
-        bound, declared, scope = self._scopes.binding(node, name)
-        if not bound:
+        if not self._scopes.binding(node, name)[0]:
             return [Value(self._location[name])] if name == "location" else [UNKNOWN]
-        if declared is None or scope is None or (declared.type == "identifier" and self._syntax.text(declared) == name):
-            return [UNKNOWN]
-        return self.evaluate(declared, depth + 1) if self._scopes.assigned(scope, name) == 1 else [UNKNOWN]
+        declared = self._scopes.constant(node, name)
+        return [UNKNOWN] if declared is None else self.evaluate(declared, depth + 1)
 
 
 def _joined(left: list[Value], right: list[Value]) -> list[Value]:
