@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urldefrag, urlsplit
 
 from toolkit.fetch import MEGABYTE, Fetch, Response
-from toolkit.judging import HTML_TYPES, Problem, header_references, misread, taken_as, textual, unfit
+from toolkit.judging import HTML_TYPES, READ_AS_TEXT, Problem, header_references, misread, taken_as, textual, unfit
 from toolkit.places import Place, Site, normal, settled
 from toolkit.references.css import css_references
 from toolkit.references.html import html_document
@@ -119,6 +119,11 @@ def crawl(fetch: Fetch, start_url: str, prefix: str, limits: Limits = Limits()) 
     return _Crawl(fetch, start_url, prefix, limits).run()
 
 
+def _passed_on(kind: Kind, response: Response) -> bool:
+    """Whether this is likely the answer of a platform that is not there: a picture that the app asks it for, say."""
+    return kind in (Kind.IMAGE, Kind.MEDIA, Kind.FRAME) and response.status in (502, 503, 504)
+
+
 @dataclass(frozen=True)
 class _Got:
     """A response as it is kept: large bodies that nobody reads are cut, their digest and size are of the whole."""
@@ -218,16 +223,20 @@ class _Crawl:
             self._headers[url] = response.headers
             if textual(response.content_type):
                 self._bodies[url] = response.body
-        if response.error:
-            self._blame(Problem.BROKEN, task, f"{self._site.shown(url)}: {response.error}")
+        linked = task.kind is Kind.DATA_FILE or (task.kind is Kind.PAGE and task.reference is not None)
+        broken = response.error or (response.cut if task.kind in READ_AS_TEXT and not linked else "")
+        if broken:
+            problem = Problem.DEAD_LINK if linked else Problem.BROKEN
+            self._blame(problem, task, f"{self._site.shown(url)}: {broken}")
         elif response.status in (301, 302, 303, 307, 308):
             self._redirected(task, response)
         elif not 200 <= response.status < 300:
-            linked = task.kind is Kind.DATA_FILE or (task.kind is Kind.PAGE and task.reference is not None)
-            problem = Problem.DEAD_LINK if linked else Problem.MISSING
+            problem = Problem.DEAD_LINK if linked or _passed_on(task.kind, response) else Problem.MISSING
             self._blame(problem, task, f"{self._site.shown(url)} answers {response.status}")
         elif (unfitness := unfit(task.kind, response, first=task.reference is None)) is not None:
             self._blame(unfitness[0], task, f"{self._site.shown(url)} {unfitness[1]}")
+        elif response.cut:
+            return  # what came of it is fit
         elif task.reference and not integrity_matches(task.reference.integrity, response.body):
             message = f"{self._site.shown(url)} does not match its integrity attribute, so browsers refuse it"
             self._blame(Problem.INTEGRITY, task, message)
@@ -414,7 +423,7 @@ class _Crawl:
                 if target not in self._asked and self._site.place(target) is Place.INSIDE and len(wanted) < MOST_MAPS:
                     wanted.setdefault(target)
         for response in self._pool.map(self._fetch, wanted):
-            if response.status == 200 and not response.error:
+            if response.status == 200 and not response.error and not response.cut:
                 self._bodies[response.url] = response.body
 
     # what verify compares
@@ -424,7 +433,8 @@ class _Crawl:
         good = [answer for answer in self._answers.values() if answer.status == 200 and answer.size]
         marks = (self._prefix.strip("/").rsplit("/", 1)[-1].encode(), self._site.host.encode())
         fixed = [a for a in good if not any(m and m in self._bodies.get(a.url, b"") for m in marks)]
-        fixed = [a for a in fixed if not self._asked[a.url].result().response.error]
+        whole = [self._asked[a.url].result().response for a in fixed]
+        fixed = [a for a, got in zip(fixed, whole, strict=True) if not got.error and not got.cut]
         looked = [a for a in fixed if len(fixed) <= self._limits.second_look or a.content_type in _CHANGING]
         again = dict(
             zip((a.url for a in looked), self._pool.map(lambda a: self._get(a.url).sha256, looked), strict=True)

@@ -23,7 +23,7 @@ from toolkit.fetch import HttpFetch
 from toolkit.image.files import CACHES
 from toolkit.image.model import AppImage
 from toolkit.options import SmokeOptions
-from toolkit.places import PLATFORM_ORIGIN, PUBLIC_HOST
+from toolkit.places import PLATFORM_ORIGIN, PUBLIC_HOST, VISITOR
 from toolkit.processes import Inside
 from toolkit.record import Record
 from toolkit.replica import Replica
@@ -147,7 +147,7 @@ class Examination:
 
             target = Target(self._trial.host, app.port, self._trial.app_id, self._trial.options.mode)
             tls = certificate(PUBLIC_HOST) if self._chromium else None
-            entrance = removed.enter_context(Front(target, public_host=PUBLIC_HOST, tls=tls))
+            entrance = removed.enter_context(Front(target, public_host=PUBLIC_HOST, tls=tls, visitor=VISITOR))
             still = patience(context.waited.seconds, self._trial.options.patience)
             beside = Replica(self._trial.start, target, context.probe_path, still)
             explorer = self._explorer(start_url, context.prefix, Ports(entrance.port, entrance.secure_port))

@@ -18,7 +18,10 @@ MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class Response:
-    """The answer to one GET, redirects not followed. `error` is set when there was none, or when it broke off."""
+    """The answer to one GET, redirects not followed. `error` is set when there was none, or when it broke off.
+
+    `cut` says why not all of a good answer was read: it is very large, or does not end.
+    """
 
     url: str
     status: int
@@ -26,6 +29,7 @@ class Response:
     body: bytes
     error: str = ""
     seconds: float = 0.0
+    cut: str = ""
 
     @cached_property
     def content_type(self) -> str:
@@ -84,7 +88,7 @@ class HttpFetch:
     def __call__(self, url: str) -> Response:
         """Ask for `url`; problems of the connection are in `error`."""
         started = time.monotonic()
-        status, headers, body, error = 0, dict[str, str](), b"", ""
+        status, headers, body, error, cut = 0, dict[str, str](), b"", "", ""
         try:
             asked, own = self._passed_on(url)
             answer = self._pool.urlopen(
@@ -97,10 +101,10 @@ class HttpFetch:
                 retries=False,
             )
             status = answer.status
-            headers = {name.lower(): value for name, value in answer.headers.items()}
+            headers = {name.lower(): value for name, value in answer.headers.itermerged()}
             try:
-                body, error = self._read(answer, started)
-                if error:
+                body, cut = self._read(answer, started)
+                if cut:
                     answer.close()
             finally:
                 answer.release_conn()
@@ -108,7 +112,7 @@ class HttpFetch:
             error = _reason(problem, self._timeout)
         except (OSError, ValueError) as problem:
             error = str(problem) or type(problem).__name__
-        return Response(url, status, headers, body, error, time.monotonic() - started)
+        return Response(url, status, headers, body, error, time.monotonic() - started, cut)
 
     def _passed_on(self, url: str) -> tuple[str, dict[str, str]]:
         """Where `url` is really asked, and what tells the one who answers which URL was meant."""

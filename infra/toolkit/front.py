@@ -11,7 +11,7 @@ import ssl
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Literal
 
 import aiohttp
@@ -292,11 +292,20 @@ class Front:
 
     What is asked outside the prefix is answered with 404, as the platform itself would be there and not the app, and
     kept in `outside` (`METHOD path`). With `tls` there is a second port (`secure_port`) for browsers, which believe
-    to be at `https://<public_host>`; as at the platform, they are sent there when they come by http.
+    to be at `https://<public_host>`; as at the platform, they are sent there when they come by http. `visitor` are the
+    headers that tell the app who comes (platform-contract 4).
     """
 
-    def __init__(self, target: Target, *, public_host: str = "", tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        public_host: str = "",
+        tls: ssl.SSLContext | None = None,
+        visitor: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.target = target
+        self._visitor = visitor
         self.outside: list[str] = []
         self.port = 0
         self.secure_port = 0
@@ -379,7 +388,7 @@ class Front:
             return web.Response(status=404, text=text, headers={OUTSIDE_HEADER: "1"})
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return await forward(request, self.target, upstream, request_fields(request, self.target))
+        return await forward(request, self.target, upstream, request_fields(request, self.target, added=self._visitor))
 
 
 def _plain(request: web.BaseRequest) -> bool:

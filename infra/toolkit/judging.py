@@ -42,7 +42,7 @@ _PAGE_BEGINS = re.compile(
 )
 _META_CHARSET = re.compile(rb"<meta[^>]+charset[\s=\"']*([\w.:-]*)", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
-_READ_AS_TEXT = frozenset(
+READ_AS_TEXT = frozenset(
     {Kind.PAGE, Kind.FRAME, Kind.STYLESHEET, Kind.SCRIPT, Kind.MODULE, Kind.WORKER, Kind.SERVICE_WORKER, Kind.MANIFEST}
 )
 _NOUNS = {
@@ -84,7 +84,7 @@ def header_references(headers: Mapping[str, str]) -> list[Reference]:
 def unfit(kind: Kind, response: Response, *, first: bool = False) -> tuple[Problem, str] | None:
     """Say why a browser would not use this successful answer for `kind`; None when it would."""
     mime = response.content_type
-    if kind in _READ_AS_TEXT and response.body.startswith(_GZIP):
+    if kind in READ_AS_TEXT and response.body.startswith(_GZIP):
         return Problem.BROKEN, "is compressed, but has no Content-Encoding: gzip: browsers take it for damaged"
     if kind in (Kind.PAGE, Kind.FRAME):
         if first and not response.body.strip():
@@ -172,7 +172,7 @@ def misread(response: Response) -> str:
     try:
         body.decode("utf-8")
     except UnicodeDecodeError:
-        wrong = str(said).lower() in ("utf-8", "utf8") and not response.error
+        wrong = str(said).lower() in ("utf-8", "utf8") and not response.error and not response.cut
         return f"is said to be {said}, but is written in another encoding" if wrong else ""
     if named:
         wrong = named[1].lower() not in ("utf-8", "utf8")

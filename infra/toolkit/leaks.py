@@ -25,10 +25,18 @@ KEY_FILES = re.compile(
 KNOWN = "the value of a token from the settings"
 VALUE = rb"[A-Za-z0-9+/_-]{32,4096}+={0,2}"
 NAMED = re.compile(
-    rb"(?:token|secret|passw(?:or)?d|api[-_]?key|access[-_]?key|bearer)[\w.-]{0,60}[\"'\]]{0,2}[ \t]*"
+    rb"(?:token|secret|passw(?:or)?d|api[-_]?key|access[-_]?key|bearer)(?P<rest>[\w.-]{0,60})[\"'\]]{0,2}[ \t]*"
     rb"(?::[ \t]*\w{1,20}[ \t]*|:)?$",
     re.IGNORECASE,
 )
+# What is called after a secret, but is none: where to get it, what it is called, what came of it.
+ABOUT_ONE = re.compile(
+    rb"(?:endpoint|ur[il]|path|route|id|name|type|hash|digest|param(?:eter)?|field|label|class|selector|ttl"
+    rb"|expir\w*|i[sz]ers?|i[sz]ers?\.\w+|i[sz]ation)$|^s$",
+    re.IGNORECASE,
+)
+IDENTIFIER = re.compile(rb"sha(?:256|384|512)-|/")  # the integrity of a package, a path
+SHORTEST_RANDOM = 12
 
 
 @dataclass(frozen=True)
@@ -44,10 +52,16 @@ class Rule:
 
 def _is_named_value(block: bytes, match: re.Match[bytes]) -> bool:
     """Whether the value is assigned to something that is called like a secret, and looks made by chance."""
-    return bool(NAMED.search(block, max(0, match.start() - 100), match.start())) and _looks_random(match[1])
+    named = NAMED.search(block, max(0, match.start() - 100), match.start())
+    return named is not None and not ABOUT_ONE.search(named["rest"]) and _looks_random(match[1])
 
 
 def _looks_random(value: bytes) -> bool:
+    if IDENTIFIER.match(value):
+        return False
+    value = max(re.split(rb"[/-]", value), key=len)  # words of a path or a name are no random text, each by itself
+    if len(value) < SHORTEST_RANDOM:
+        return False
     digits = len(re.findall(rb"[0-9]", value))
     letters = len(re.findall(rb"[A-Za-z]", value))
     changes = len(re.findall(rb"(?=[0-9][A-Za-z]|[A-Za-z][0-9])", value))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from ipaddress import ip_address
+from types import MappingProxyType
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 PUBLIC_HOST = "datarobot.invalid"  # what visitors have in their address bar, so to say; no such host can exist
 PLATFORM_ORIGIN = f"https://{PUBLIC_HOST}"  # the platform speaks https only
+# What it tells the app of everybody who comes (platform-contract 4).
+VISITOR = MappingProxyType({"x-user-id": "5f0000000000000000000001", "x-user-email": "visitor@example.com"})
 # Paths of DataRobot itself that browser code of an app may use on purpose: same origin (platform-contract 4).
 PLATFORM_PATHS = ("/account/", "/api/v2/", "/api-gw/", "/usecases/", "/projects/", "/registry/", "/docs/", "/sign-in")
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tests.apps.contexts import context, crawled, finding
 from toolkit.checks import crawl
+from toolkit.crawl import Answer
 from toolkit.judging import Problem
 from toolkit.references.model import Kind
 
@@ -16,6 +18,15 @@ def test_a_sound_app_passes(tmp_path: Path) -> None:
 def test_dead_links_are_a_warning(tmp_path: Path) -> None:
     check = crawl.links(context(tmp_path, crawled=crawled(finding(Problem.DEAD_LINK, "gone", "./gone answers 404"))))
     assert (check.status, check.title, check.evidence) == ("warn", "./gone answers 404", ("./:3  gone",))
+
+
+def test_a_link_that_needs_the_platform_is_not_dead(tmp_path: Path) -> None:
+    one = finding(Problem.DEAD_LINK, "use-cases", "./use-cases answers 502", kind=Kind.PAGE)
+    answer = Answer(one.url, "use-cases", Kind.PAGE, 502, "text/plain", 0, 0.1, "")
+    check = crawl.links(context(tmp_path, crawled=crawled(one, answers=(answer,))))
+    assert (check.status, check.evidence) == ("pass", ("./:3  use-cases",))
+    check = crawl.links(context(tmp_path, crawled=crawled(one, answers=(replace(answer, status=404),))))
+    assert check.status == "warn"
 
 
 def test_a_call_to_the_visitor_s_machine_fails_and_a_link_warns(tmp_path: Path) -> None:

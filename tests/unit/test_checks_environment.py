@@ -116,6 +116,36 @@ def test_code_that_loads_env_itself_cannot_be_seen_from_outside(tmp_path: Path) 
     assert (check.status, check.evidence) == ("warn", ("load.ts:1",))
 
 
+LOADS = "start-app.sh does not load .env"
+KEEPS = "replaces nothing that is set"
+UNSEEN = "cannot be seen from outside"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ('import dotenv from "dotenv";\ndotenv.config({\n  path: ".env",\n  override: true,\n});', UNSEEN),
+        ('import { config } from "dotenv";\nconfig({ override: true });', UNSEEN),
+        (
+            'const f = new URL(".env", import.meta.url);\nfor (const line of readFileSync(f).split("x")) use(line);',
+            UNSEEN,
+        ),
+        ('readFileSync(\n  join(here, ".env"),\n  "utf8",\n);', UNSEEN),
+        ('import dotenv from "dotenv";\ndotenv.config({ path: ".env" });', KEEPS),
+        ('import "dotenv/config";', KEEPS),
+        ("process.loadEnvFile();", KEEPS),
+        ("// dotenv is not used: Bun loads .env\nserve();", LOADS),
+        ('const hidden = [".env", ".git"]; serve((path) => hidden.includes(path) ? none : Bun.file(path));', LOADS),
+        ('if (path === "/.env") return none; return new Response(Bun.file(path));', LOADS),
+    ],
+)
+def test_how_code_loads_env_decides(tmp_path: Path, code: str, said: str) -> None:
+    files = script("exec bun index.ts") | {"load.ts": code}
+    check = environment.token(context(tmp_path, files, inside=serving({KEY: RESTRICTED})))
+    assert said in check.title
+    assert check.status == ("warn" if said == UNSEEN else "fail")
+
+
 def test_without_env_in_the_release_that_is_the_cause(tmp_path: Path) -> None:
     check = environment.token(context(tmp_path, ships_env=False, inside=serving({KEY: RESTRICTED})))
     assert check.title.startswith("The app ships no .env")

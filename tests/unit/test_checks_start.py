@@ -282,3 +282,19 @@ Bun v1.4.4 (Linux x64)
 )
 def test_the_reason_comes_before_who_tells_that_there_was_one(log: str, said: str) -> None:
     assert start.last(tuple(log.splitlines())) == said
+
+
+@pytest.mark.parametrize(
+    ("loop", "waits"),
+    [
+        ('while read -r line; do export "$line"; done < .env\n', False),
+        ('while read -r line\ndo\n  export "$line"\ndone < .env\n', False),
+        ("read -r first < VERSION\n", False),
+        ('while read -r line; do echo "$line"; done\n', True),
+    ],
+)
+def test_a_hook_that_reads_a_file_waits_for_nobody(tmp_path: Path, loop: str, waits: bool) -> None:
+    hook = {"start-app.sh": HOOK + loop + "exec bun a.ts\n"}
+    waited = Waited(None, 0.3, exited(1))
+    check = start.listens(context(tmp_path, hook, waited=waited, logs=()))
+    assert ("waits for input" in check.title) == waits

@@ -49,6 +49,8 @@ class Site:
             path = self.fallback
         if value is None:
             return Response(url, 404, {"content-type": "text/plain"}, b"nothing here")
+        if isinstance(value, Response):
+            return value
         if isinstance(value, tuple):
             status, headers, body = value
             return Response(url, status, headers, body.encode())
@@ -616,3 +618,55 @@ def test_a_start_page_without_a_body_is_none(status: int, body: bytes) -> None:
         f"answers {status} without a page: its body is empty",
     )
     assert unfit(Kind.FRAME, response) is None
+
+
+LARGE = "larger than 20 MB, not read to its end"
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "cut", "found"),
+    [
+        ('<a href="./data.zip">all</a>', "data.zip", LARGE, []),
+        ('<video src="./film.mp4"></video>', "film.mp4", LARGE, []),
+        ('<a href="./events">live</a>', "events", "still sending after 30 s", []),
+        ('<script src="./big.js"></script>', "big.js", LARGE, [("broken", "./big.js")]),
+    ],
+)
+def test_what_is_very_large_or_does_not_end_is_no_damage(body: str, name: str, cut: str, found: list[object]) -> None:
+    kind = {"big.js": "text/javascript"}.get(name, "application/octet-stream")
+    crawled = result({"": page(body=body), name: Response(START + name, 200, {"content-type": kind}, b"x", cut=cut)})
+    assert problems(crawled) == found
+    assert name not in crawled.served
+
+
+def test_a_linked_page_that_takes_its_time_is_a_dead_link_at_most() -> None:
+    slow = Response(f"{START}report", 0, {}, b"", "no answer within 10 s")
+    crawled = result({"": page(body='<a href="./report">report</a>'), "report": slow})
+    assert problems(crawled) == [("dead-link", "./report")]
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ('<link rel="prefetch" href="./about">', ""),
+        ("", '<object data="./about" type="text/html"></object>'),
+        ("", '<object data="./about"></object>'),
+        ("", '<embed src="./about">'),
+    ],
+)
+def test_a_page_is_fine_where_a_page_may_be_meant(head: str, body: str) -> None:
+    assert problems(result({"": page(head, body), "about": page()})) == []
+    assert problems(result({"": page(head, body)})) != []
+
+
+def test_a_picture_that_the_app_gets_from_the_platform_is_not_missed() -> None:
+    gateway = (502, {"content-type": "text/plain"}, "no platform")
+    crawled = result({"": page(body='<img src="./thumb/1"><img src="./gone.png">'), "thumb/1": gateway})
+    assert problems(crawled) == [("dead-link", "./thumb/1"), ("missing", "./gone.png")]
+
+
+def test_of_a_font_only_the_file_is_missed_that_browsers_ask_for() -> None:
+    style = '@font-face { src: url(f.eot); src: url(f.woff2) format("woff2"), url(f.woff) format("woff") }'
+    files = {"": page("<link rel=stylesheet href=./a.css>"), "a.css": style}
+    assert problems(result({**files, "f.woff2": "x"})) == []
+    assert problems(result(files)) == [("missing", "f.woff2")]

@@ -49,7 +49,7 @@ def test_css_names_urls_in_every_form() -> None:
         ("d.png", "image", 8),
         ("e.png", "image", 8),
         ("f.woff2", "font", 9),
-        ("g.woff", "font", 9),
+        ("g.woff", "link", 9),
         ("h.png", "image", 10),
         ("i.png", "image", 10),
         ("j.png", "image", 11),

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from toolkit.checks.context import Context
 from toolkit.checks.origin import places
-from toolkit.checks.seen import coped_with
+from toolkit.checks.seen import NEEDS_PLATFORM, coped_with
 from toolkit.crawl import Finding
 from toolkit.judging import Problem
 from toolkit.references.model import Kind
@@ -18,7 +18,9 @@ def links(context: Context) -> Check:
     if context.unseen or context.crawled is None:
         return skipped("crawl.links", context.unseen)
     meant = coped_with(context.browser)
-    dead = [one for one in context.crawled.of(Problem.DEAD_LINK) if urlsplit(one.url).path not in meant]
+    refused = {answer.url for answer in context.crawled.answers if answer.status in NEEDS_PLATFORM}
+    found = [one for one in context.crawled.of(Problem.DEAD_LINK) if urlsplit(one.url).path not in meant]
+    dead = [one for one in found if one.url not in refused]
     if dead:
         return warned(
             "crawl.links",
@@ -26,6 +28,13 @@ def links(context: Context) -> Check:
             evidence=[f"{finding.named_by[0]}  {finding.literal}" for finding in dead[:10]],
             hint="Correct the link, or answer its path.",
             about=[finding.url for finding in dead if finding.url],
+        )
+    if found:
+        return passed(
+            "crawl.links",
+            f"links lead somewhere; {found[0].message}",
+            "There is no platform behind this test, so that what needs DataRobot is refused.",
+            evidence=_named(found),
         )
     return passed("crawl.links", "every link that was followed leads somewhere")
 

@@ -22,7 +22,13 @@ ENDPOINT = "DATAROBOT_ENDPOINT"
 START = "start-app.sh"
 LOAD_FIRST = "Load .env in start-app.sh before any of its servers starts:  set -a; . ./.env; set +a"
 LOAD_HINT = "Load .env in start-app.sh before the server starts:  set -a; . ./.env; set +a"
-_LOADED_BY_CODE = re.compile(r"(?:Bun\.file|readFile|loadEnvFile|dotenv)[^\n]{0,120}(?:\.env\b|override)")
+_COMMENT = re.compile(r"/\*.*?\*/|(?<![:\"'`\\])//[^\n]*", re.DOTALL)
+# What reads `.env` in code. These two leave a variable as it is that is set already (dotenv: unless it is to override).
+_DOTENV = re.compile(r"""(?:from|import|require\()\s*["']dotenv(?:/config)?["']|\bloadEnvFile\s*\(""")
+_OVERRIDES = re.compile(r"\boverride\s*:\s*(?:true|!0)\b")
+_READS = re.compile(
+    r"""(?:(?:Bun\.file|readFile(?:Sync)?)\s*\([^;]{0,200}?|new\s+URL\(\s*)["'`](?:[^"'`/\n][^"'`\n]*/)?\.env["'`]"""
+)
 # What the build step sees instead of secrets (toolkit.image): on the platform the real values would be in its place.
 BUILD_PLACEHOLDER = PLACEHOLDER.encode()
 _SHOWN_PART = 10  # this many first characters of a token in a log are enough to call it leaked
@@ -107,11 +113,20 @@ def _restricted(context: Context) -> Check:
             evidence=_lines(context, context.parameter) or [START],
             hint="Take it over in start-app.sh before the server starts, as custom_application/start-app.sh does.",
         )
-    if ".env" not in script and (code := _loading_code(context)):
+    code, replaces = _loading_code(context) if ".env" not in script else ("", False)
+    if code and replaces:
         return warned(
             check,
             "The code of the app loads .env itself: which token it uses cannot be seen from outside",
             "The process was started with the platform's restricted token.",
+            evidence=[code],
+            hint=LOAD_HINT,
+        )
+    if code:
+        return failed(
+            check,
+            "The app runs with the platform's restricted token: its code loads .env, but replaces nothing that is set",
+            "DATAROBOT_API_TOKEN always is. The restricted token may not read use cases or notebooks.",
             evidence=[code],
             hint=LOAD_HINT,
         )
@@ -166,13 +181,21 @@ def _without_comments(script: str) -> str:
     return "\n".join([first, *(line for line in rest.split("\n") if not line.lstrip().startswith("#"))])
 
 
-def _loading_code(context: Context) -> str:
+def _loading_code(context: Context) -> tuple[str, bool]:
+    """Where the app's code loads `.env`, and whether that may replace the token; code that may comes first."""
+    found = ""
     for file in context.staged.files:
         if file.path.endswith((".ts", ".js", ".mjs", ".tsx", ".cjs", ".mts")) and file.local.stat().st_size < 2**20:
-            for number, line in enumerate(file.local.read_text("utf-8", "replace").split("\n"), 1):
-                if _LOADED_BY_CODE.search(line):
-                    return f"{file.path}:{number}"
-    return ""
+            text = _COMMENT.sub(lambda match: "\n" * match[0].count("\n"), file.local.read_text("utf-8", "replace"))
+            library = _DOTENV.search(text)
+            place = library or _READS.search(text)
+            if place is None:
+                continue
+            line = text.count("\n", 0, place.start()) + 1
+            if library is None or _OVERRIDES.search(text):
+                return f"{file.path}:{line}", True
+            found = found or f"{file.path}:{line}"
+    return found, False
 
 
 def _lines(context: Context, *needles: str) -> list[str]:

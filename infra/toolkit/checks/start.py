@@ -32,6 +32,7 @@ _SAYS_WHY = re.compile(r"(?:(?i:\w*error|fatal|panic)|E[A-Z]{4,})\b.{0,40}:")
 _INVALID_PATH, _INVALID_WHY = re.compile(r'"?path"?: \[ "([^"]+)"'), re.compile(r'"?message"?: "([^"]+)"')
 _FRAME = re.compile(r"\s*\d+ \||\s*at \S|\s*\^+\s*$|Bun v\d")  # of the source, or of the stack
 _READ = re.compile(r"^\s*(?:if\s+|while\s+|!\s*)*read\s+[-\w]")
+_FED = re.compile(r"^[ \t]*while\b.*?^[ \t]*done[ \t]*<[^\n]*", re.MULTILINE | re.DOTALL)
 _AMPERSAND = re.compile(r"^\s*[^#\s].*[^&>|]&(?:\s|$)|^\s*(?:nohup|setsid)\s")
 _ANY = ("0.0.0.0", "::")
 NOT_SHIPPED = "Let build-app.sh make {}: what is built is built on the platform. Or give it another name."
@@ -105,9 +106,10 @@ def _repeated(logs: tuple[str, ...]) -> str:
 
 
 def _reading(context: Context) -> str:
-    """`start-app.sh:line` where the hook reads from its standard input; nothing when it does not."""
-    for number, line in enumerate(context.text_of(source.START).split("\n"), 1):
-        if _READ.search(line):
+    """`start-app.sh:line` where the hook reads from its standard input; nothing when it does not, or from a file."""
+    script = _FED.sub(lambda loop: "\n" * loop[0].count("\n"), context.text_of(source.START))
+    for number, line in enumerate(script.split("\n"), 1):
+        if _READ.search(line) and "<" not in line:
             return f"{source.START}:{number}"
     return ""
 

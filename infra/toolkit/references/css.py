@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 import tinycss2  # type: ignore[import-untyped]
 
@@ -62,5 +63,16 @@ def _css_at_rule(rule: tinycss2.ast.AtRule, kind: Kind, found: list[Reference]) 
                 found.append(Reference(value, Kind.STYLESHEET, token.source_line, "@import", against="self"))
                 return
     elif rule.lower_at_keyword != "namespace":
-        inner = Kind.FONT if rule.lower_at_keyword == "font-face" else kind
-        _css_tokens(rule.content or (), inner, found)
+        if rule.lower_at_keyword == "font-face":
+            files: list[Reference] = []
+            _css_tokens(rule.content or (), Kind.FONT, files)
+            found.extend(_one_of(files))
+        else:
+            _css_tokens(rule.content or (), kind, found)
+
+
+def _one_of(files: list[Reference]) -> Iterable[Reference]:
+    """Of the files of a font browsers ask for one, the first that they understand: the others may be missing."""
+    preferred = [one for ending in (".woff2", ".woff") for one in files if ending in one.literal.lower()]
+    chosen = None if any(one.literal.startswith("data:") for one in files) else next(iter([*preferred, *files]), None)
+    return (one if one is chosen else replace(one, kind=Kind.LINK) for one in files)

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -43,14 +43,12 @@ _SIMPLE_ATTRIBUTES: dict[str, tuple[tuple[str, Kind], ...]] = {
     "audio": (("src", Kind.MEDIA),),
     "body": (("background", Kind.IMAGE),),
     "button": (("formaction", Kind.LINK),),
-    "embed": (("src", Kind.ASSET),),
     "feimage": (("href", Kind.IMAGE), ("xlink:href", Kind.IMAGE)),
     "form": (("action", Kind.LINK),),
     "frame": (("src", Kind.FRAME),),
     "iframe": (("src", Kind.FRAME),),
     "image": (("href", Kind.IMAGE), ("xlink:href", Kind.IMAGE)),
     "img": (("src", Kind.IMAGE),),
-    "object": (("data", Kind.ASSET),),
     "table": (("background", Kind.IMAGE),),
     "td": (("background", Kind.IMAGE),),
     "track": (("src", Kind.MEDIA),),
@@ -114,6 +112,8 @@ def _named_by(one: _Element, lines: Lines, script_page: str, page_url: str) -> I
             yield from _anchor(one, lines)
         case "link":
             yield from _link(one, lines)
+        case "object" | "embed":
+            yield from _embedded(one, lines)
         case "script":
             yield from _script(one, lines, script_page, page_url)
         case "style":
@@ -196,12 +196,25 @@ def _link(one: _Element, lines: Lines) -> Iterator[Reference]:
     elif "preload" in relations:
         kind = _PRELOADED.get(one.value("as").lower())
     elif "prefetch" in relations:
-        kind = Kind.ASSET
+        kind = _PRELOADED.get(one.value("as").lower()) or (Kind.PAGE if _may_be_page(one.value("href")) else Kind.ASSET)
     elif relations & {"preconnect", "dns-prefetch"}:
         kind = Kind.HINT
     if kind is not None and one.value("href"):
         via = f"<link rel={one.value('rel')} href>"
         yield replace(_attribute(one, "href", kind, lines), via=via)
+
+
+def _embedded(one: _Element, lines: Lines) -> Iterator[Reference]:
+    """What an <object> or <embed> shows: a document, unless its type or name says otherwise."""
+    name = "data" if one.tag == "object" else "src"
+    if one.value(name):
+        page = one.value("type").lower() in ("text/html", "") and _may_be_page(one.value(name))
+        yield _attribute(one, name, Kind.FRAME if page else Kind.ASSET, lines)
+
+
+def _may_be_page(url: str) -> bool:
+    last = urlsplit(url).path.rsplit("/", 1)[-1]
+    return "." not in last or last.lower().endswith((".html", ".htm"))
 
 
 def _script(one: _Element, lines: Lines, script_page: str, page_url: str) -> Iterator[Reference]:
