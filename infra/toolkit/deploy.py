@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from toolkit import converge, doctor, gate, preflight, proof, recovery, releases, shelf, stack, staging, statefiles
@@ -66,7 +66,7 @@ def deploy(
     """
     started = time.monotonic()
     bench = bench.limited(settings.phase_seconds)
-    with statefiles.locked(settings):
+    with _at_work(settings, bench):
         settings = preflight.with_local_platform(settings, bench)
         with beside(settings, bench) as work:
             platform_version = _checked(settings, bench, builds=not skip_smoke)
@@ -100,7 +100,7 @@ def rollback(
     """
     started = time.monotonic()
     bench = bench.limited(settings.phase_seconds)
-    with statefiles.locked(settings):
+    with _at_work(settings, bench):
         statefiles.require_stack(settings, bench.places.home)
         settings = preflight.with_local_platform(settings, bench)
         _checked(settings, bench, builds=False)
@@ -110,6 +110,14 @@ def rollback(
         kept = releases.choose(there, next((one.digest for one in releases.kept(there)), ""), to)
         release, outputs, changes, verified = _serve_again(settings, drive, kept, bench, confirm)
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
+
+
+@contextmanager
+def _at_work(settings: Settings, bench: Bench) -> Iterator[None]:
+    """Keep other runs away from the stack; the lock of one that has died is in nobody's way."""
+    with statefiles.locked(settings):
+        statefiles.forget_the_dead(settings, bench.places.home, bench.on_event)
+        yield
 
 
 def _checked(settings: Settings, bench: Bench, *, builds: bool) -> str:
@@ -201,7 +209,7 @@ def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult]
     Raises Cancelled when `confirm` says no, StackMissing when there is no such stack.
     """
     bench = bench.limited(settings.phase_seconds)
-    with statefiles.locked(settings):
+    with _at_work(settings, bench):
         statefiles.require_stack(settings, bench.places.home)
         settings = preflight.with_local_platform(settings, bench)
         drive = _pulumi(settings, bench)

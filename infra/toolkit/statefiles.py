@@ -204,14 +204,35 @@ def is_locked(settings: Settings) -> bool:
 
 
 def lock_owner(settings: Settings, home: Path) -> stack.LockOwner | None:
-    """Give who holds Pulumi's lock of the stack, where the state lies in our own folder; None when nobody does."""
-    if not _is_own(settings, home):
-        return None
-    folder = _own_state(settings) / ".pulumi" / "locks" / "organization" / stackconfig.PROJECT / settings.stack
+    """Give who holds Pulumi's lock of the stack, where the state lies in a folder; None when nobody does."""
+    return next((owner for _, owner in _locks(settings, home)), None)
+
+
+def forget_the_dead(settings: Settings, home: Path, on_event: OnEvent) -> None:
+    """Remove the lock of a run that died on this machine, where the state lies in a folder.
+
+    Elsewhere it goes when somebody needs the lock (`stack.run`); a command that finds nothing to do needs none.
+    """
+    with suppress(OSError, ValueError, KeyError):
+        for path, owner in _locks(settings, home):
+            if owner.is_dead:
+                path.unlink(missing_ok=True)
+                text = f"Removed the lock of {owner}: that process is gone."
+                audited(settings, on_event)({"event": "line", "text": text, "audit": True})
+
+
+def _locks(settings: Settings, home: Path) -> Iterator[tuple[Path, stack.LockOwner]]:
+    """Pulumi's locks of the stack, where the state lies in a folder, with those who hold them."""
+    if _is_own(settings, home):
+        state = _own_state(settings)
+    elif settings.backend_url and settings.backend_url.startswith("file://"):
+        state = Path(unquote(urlsplit(settings.backend_url).path)).expanduser()
+    else:
+        return
+    folder = state / ".pulumi" / "locks" / "organization" / stackconfig.PROJECT / settings.stack
     for path in sorted(folder.glob("*.json")):
         told = json.loads(path.read_text())
-        return stack.LockOwner(told["username"], told["hostname"], int(told["pid"]), told["timestamp"])
-    return None
+        yield path, stack.LockOwner(told["username"], told["hostname"], int(told["pid"]), told["timestamp"])
 
 
 def _is_own(settings: Settings, home: Path) -> bool:

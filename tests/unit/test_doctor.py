@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -197,6 +198,23 @@ def test_who_holds_the_lock_is_named(bench: Bench, tmp_path: Path) -> None:
     assert "ann@laptop (process 1)" in answer.detail
     with statefiles.locked(settings):
         assert "works on the stack" in doctor._lock(settings, bench).detail
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_lock_of_a_run_that_has_died_goes_and_no_other(tmp_path: Path, elsewhere: bool) -> None:
+    state = tmp_path / "shared" if elsewhere else tmp_path / ".toolkit" / "state"
+    settings = _settings(tmp_path, **({"PULUMI_BACKEND_URL": state.as_uri()} if elsewhere else {}))
+    folder = state / ".pulumi" / "locks" / "organization" / "bun-to-datarobot" / "dev"
+    folder.mkdir(parents=True)
+    here = {"pid": 2**22 + 1, "username": "ann", "hostname": socket.gethostname(), "timestamp": "2026-11-23T10:00:00Z"}
+    for name, told in {"dead": here, "far": {**here, "hostname": "laptop"}}.items():
+        (folder / f"{name}.json").write_text(json.dumps(told))
+    events: list[dict[str, Any]] = []
+    (tmp_path / ".toolkit").mkdir(exist_ok=True)
+    statefiles.forget_the_dead(settings, tmp_path, events.append)
+    assert [path.stem for path in folder.iterdir()] == ["far"]
+    assert [event["text"].startswith("Removed the lock of ann@") for event in events] == [True]
+    assert "that process is gone" in (tmp_path / ".toolkit" / "audit.log").read_text()
 
 
 # --- before a deployment ----------------------------------------------------------------------------------------------
