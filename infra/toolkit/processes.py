@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PORT = 8080
 END = "end\n"
 SIGTERM_BIT = 1 << 14
+MOST_USERS = 3  # as whom one looks besides
 # Prints the sockets that listen, on TCP and in the file system, then for every process its id, its sockets, its command
 # line and its status; of those with sockets the environment too, in hexadecimal.
 SCRIPT = r"""
@@ -46,12 +47,13 @@ class Listener:
 
 @dataclass(frozen=True)
 class Process:
-    """A process of a container. `handles_sigterm`: it has a handler of its own for that signal."""
+    """A process of a container. `handles_sigterm`: it has a handler of its own for that signal; `user` is `uid:gid`."""
 
     pid: int
     parent: int
     command: str
     handles_sigterm: bool
+    user: str = "0:0"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,19 @@ class Inside:
     def server(self) -> Listener | None:
         """Whoever listens on port 8080, when its process is known."""
         return next((one for one in self.listeners if one.port == PORT and one.pid), None)
+
+    @property
+    def users_unseen(self) -> tuple[str, ...]:
+        """Users other than root whose processes may own the sockets of which nobody is known to be the owner."""
+        if all(one.pid for one in self.listeners):
+            return ()
+        return tuple(dict.fromkeys(one.user for one in self.processes if not one.user.startswith("0:")))[:MOST_USERS]
+
+    def with_more(self, other: Inside) -> Inside:
+        """Give this with the owners of sockets that somebody else sees."""
+        known = {(one.address, one.port): one for one in other.listeners if one.pid}
+        seen = [one if one.pid else known.get((one.address, one.port), one) for one in self.listeners]
+        return replace(self, listeners=tuple(seen))
 
 
 UNSEEN = Inside()
@@ -92,7 +107,8 @@ def parse(output: str) -> Inside:
         elif kind == "command":
             command = rest.strip()
         elif kind == "status" and command:
-            processes.append(Process(pid, _number(rest, "PPid"), command, _handles_sigterm(rest)))
+            user = f"{_number(rest, 'Uid')}:{_number(rest, 'Gid')}"
+            processes.append(Process(pid, _number(rest, "PPid"), command, _handles_sigterm(rest), user))
         elif kind == "environment":
             environment = _environment(bytes.fromhex(rest))
             for inode in inodes:

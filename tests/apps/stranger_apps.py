@@ -28,7 +28,73 @@ process.on("SIGTERM", () => process.exit(0));
 """
 _LOADS = "set -a; . ./.env; set +a"
 
+_AS_NOBODY = "exec setpriv --reuid=65534 --regid=65534 --clear-groups bun index.ts"
+
 PLAIN = (
+    BunApp("serves_as_another_user", _start(f"{_LOADS}\n{_AS_NOBODY}")),
+    BunApp(
+        "restricted_as_another_user",
+        _start(_AS_NOBODY),
+        fails={"environment.token": "start-app.sh does not load .env"},
+    ),
+    BunApp(
+        "needs_its_visitor",
+        {
+            "index.ts": _first(
+                'if (path === "/healthz") return new Response("ok");\n'
+                '    if (!request.headers.get("x-user-email")) return new Response(null, { status: 401 });'
+            )
+        },
+        health_path="/healthz",
+    ),
+    BunApp(
+        "links_need_the_platform",
+        {
+            _INDEX: ("<a href", "<a href='./use-cases'>Use cases</a><img src='./thumb/1' alt=''>\n    <a href"),
+            "index.ts": _first(
+                'if (/^.(use-cases|thumb)/.test(path)) return new Response("no platform", { status: 502 });'
+            ),
+        },
+    ),
+    BunApp(
+        "fonts_with_old_alternatives",
+        {
+            "public/style.css": (
+                "body {",
+                "@font-face { font-family: f; src: url(f.eot);"
+                ' src: url(f.woff2) format("woff2"), url(f.woff) format("woff") }\nbody {',
+            ),
+            "public/f.woff2": "wOF2",
+        },
+    ),
+    BunApp(
+        "font_missing",
+        {"public/style.css": ("body {", "@font-face { font-family: f; src: url(f.woff2), url(f.woff) }\nbody {")},
+        fails={"front.assets": "f.woff2 answers 404"},
+    ),
+    BunApp(
+        "reloads_on_a_developers_machine",
+        {_APP: _more('location.hostname === "localhost" && new EventSource("/esbuild");\n')},
+    ),
+    BunApp(
+        "corrects_what_it_asks",
+        {
+            _APP: _more(
+                'async function api(path) {\n  if (path.startsWith("/")) path = "." + path;\n'
+                '  return (await fetch(path)).json();\n}\nawait api("/api/items");\n'
+            )
+        },
+    ),
+    BunApp(
+        "includes_a_page",
+        {
+            _INDEX: (
+                "<a href",
+                '<object data="./about.html" type="text/html"></object>\n    <link rel="prefetch" href="./about.html">'
+                "\n    <a href",
+            )
+        },
+    ),
     BunApp("hello_as_text", {"index.ts": _HELLO}),
     BunApp("no_content_types", {"index.ts": _UNTYPED}),
     BunApp(
@@ -88,6 +154,29 @@ document.body.innerHTML = `<h2>${routes.get(location.pathname) ?? "404 Not Found
 """
 
 SEEN = (
+    BunApp(
+        "b_blank_without_its_platform",
+        {
+            _INDEX: "<!doctype html>\n<title>x</title>\n<div id=root></div><script src=./app.js type=module></script>",
+            _APP: (
+                'const data = await (await fetch("./api/cases")).json();\n'
+                'document.querySelector("#root").innerHTML = data.items.map((one) => `<p>${one}</p>`).join("");\n'
+            ),
+            "index.ts": _first('if (path === "/api/cases") return Response.json({ message: "no" }, { status: 502 });'),
+        },
+        warns={"browser.page": "call GET ./api/cases is answered with 502"},
+    ),
+    BunApp(
+        "b_fault_of_its_own_beside_another_host",
+        {
+            _INDEX: (
+                '<script type="module"',
+                '<script async src="https://cdn.example.com/tag.js"></script>\n    <script type="module"',
+            ),
+            _APP: "document.body.innerHTML = process.env.TITLE;\n",
+        },
+        fails={"browser.errors": "process is not defined"},
+    ),
     BunApp("b_settings_are_optional", {_APP: _more(_optional("if (r.ok) settings = await r.json();"))}),
     BunApp(
         "b_settings_are_optional_otherwise",

@@ -42,3 +42,15 @@ def test_listening_sockets_are_joined_with_their_processes() -> None:
 def test_nothing_is_found_in_a_container_that_has_stopped() -> None:
     assert parse("") == parse("end\n")
     assert parse("").server is None
+
+
+def test_what_root_cannot_see_is_seen_by_the_user_whose_process_it_is() -> None:
+    server = Process(7, 1, "bun index.ts", handles_sigterm=True, user="1000:1000")
+    unknown = Listener("0.0.0.0", 8080, 0, "", {})
+    as_root = Inside((Process(1, 0, "sh", handles_sigterm=False), server), (unknown,))
+    assert as_root.users_unseen == ("1000:1000",)
+    owned = Listener("0.0.0.0", 8080, 7, "bun index.ts", {"A": "1"})
+    whole = as_root.with_more(Inside((server,), (owned,)))
+    assert whole.server == owned
+    assert whole.processes == as_root.processes
+    assert whole.users_unseen == ()
