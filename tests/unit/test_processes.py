@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from toolkit.processes import Process, parse
+from toolkit.processes import Inside, Listener, Process, parse
 
 
 def test_listening_sockets_are_joined_with_their_processes() -> None:
