@@ -36,6 +36,7 @@ _FED = re.compile(r"^[ \t]*while\b.*?^[ \t]*done[ \t]*<[^\n]*", re.MULTILINE | r
 _AMPERSAND = re.compile(r"^\s*[^#\s].*[^&>|]&(?:\s|$)|^\s*(?:nohup|setsid)\s")
 _ANY = ("0.0.0.0", "::")
 NOT_SHIPPED = "Let build-app.sh make {}: what is built is built on the platform. Or give it another name."
+_GOES_ON = "start-app.sh must end with `exec` of the server, and the server must go on running."
 _LOG_LINES = 12
 _TELLING = 12  # characters of a line that tell where it comes from
 MUCH_LOG = 20 * 10**6  # bytes
@@ -154,7 +155,7 @@ def _exited(context: Context) -> Check:
     if ended is not None and ended.certain and not place:
         return _ended_itself(ended, context)
     if state.exit_code == 0:
-        hint = "start-app.sh must end with `exec` of the server, and the server must go on running."
+        hint = _GOES_ON
         if place:
             return _ended_before_it("start.listens", place, context)
     if otherwise := names.named_otherwise(context.logs, context.paths):
@@ -353,5 +354,7 @@ def stable(context: Context) -> Check:
         f"The app {cause} while it was being used" + (f": {last(context.logs)}" if context.logs else ""),
         f"{context.ran:.1f} s after its first answer." if context.ran else "",
         evidence=context.logs[-_LOG_LINES:],
-        hint="Look at the last lines of its log: a request ends the process, at once or a while later.",
+        hint=_GOES_ON
+        if context.state.exit_code == 0
+        else "Look at the last lines of its log: a request ends the process, at once or a while later.",
     )
