@@ -32,11 +32,12 @@ DOCS = ROOT / "docs"
 PAGE = DOCS / "transcript.md"
 HOME = "/path/to"
 YES, CTRL_C = b"y\n", b"\x03"
-# A visitor is known by an address on the platform only: smoke cannot see it.
+# Only the platform tells an app its own address, so smoke cannot see it; the platform's probe is no visitor.
 SOUND = "    fetch: app,\n"
 BROKEN = (
     "    fetch: (request) =>\n"
-    '      request.headers.has("x-user-email") ? new Response("no", { status: 500 }) : app(request),\n'
+    '      process.env.DR_CUSTOM_APP_EXTERNAL_URL && request.headers.has("x-user-email")\n'
+    '        ? new Response("no", { status: 500 })\n        : app(request),\n'
 )
 HEAD = """# What the terminal shows
 

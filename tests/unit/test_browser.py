@@ -3,7 +3,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -153,3 +156,56 @@ def test_a_browser_that_opens_no_page_is_not_waited_for_without_end() -> None:
     look._watch, look._budget = watch, Budget(seconds=0.05)
     asyncio.run(asyncio.wait_for(look._use(Stuck()), 5))
     assert watch.complete is False
+
+
+def test_what_a_new_window_asked_for_is_not_waited_for_when_it_is_closed() -> None:
+    handlers: dict[str, Callable[[Any], None]] = {}
+    page, window = FakePage(), FakePage()
+    watch = watching.Watch("https://host/p/", "/p/")
+    watch.attach(FakeEvents(handlers), page)  # type: ignore[arg-type]
+    mine, its = FakeRequest(SimpleNamespace(page=page)), FakeRequest(None)
+
+    async def opened() -> None:
+        for request in (mine, its):
+            handlers["request"](request)
+        handlers["page"](window)
+        await asyncio.gather(*watch.tasks)
+
+    asyncio.run(opened())
+    assert window.closed
+    assert list(watch._pending) == [mine]
+
+
+class FakeEvents:
+    def __init__(self, handlers: dict[str, Callable[[Any], None]]) -> None:
+        self._handlers = handlers
+
+    def on(self, name: str, handler: Callable[[Any], None]) -> None:
+        self._handlers[name] = handler
+
+
+class FakePage(FakeEvents):
+    def __init__(self) -> None:
+        super().__init__({})
+        self.closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class FakeRequest:
+    """A request for a document; Playwright does not say for which page before there is an answer."""
+
+    url, method, resource_type = "https://host/p/second.html", "GET", "document"
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+
+    @property
+    def frame(self) -> Any:
+        if self._frame is None:
+            raise RuntimeError("not available yet")
+        return self._frame
+
+    def is_navigation_request(self) -> bool:
+        return True

@@ -113,11 +113,17 @@ class Watch:
         context.on("response", self._on_response)
         context.on("requestfinished", self._on_finished)
         context.on("requestfailed", self._on_failed)
-        context.on("page", lambda other: self.later(other.close()))
+        context.on("page", lambda other: self.later(self._close(other, page)))
         page.on("console", self._on_console)
         page.on("pageerror", self._on_error)
         page.on("dialog", self._on_dialog)
         page.on("crash", lambda _page: setattr(self, "problem", "the page crashed"))
+
+    async def _close(self, other: Page, page: Page) -> None:
+        """Close what `page` has opened beside itself; nobody is told any more what becomes of its requests."""
+        await other.close()
+        for request in [one for one in self._pending if one.is_navigation_request() and _shown_in(one) is not page]:
+            self._pending.pop(request, None)
 
     def later(self, doing: Awaitable[Any]) -> None:
         """Do something beside what is going on; whether it works out is nobody's concern."""
@@ -312,6 +318,14 @@ class Watch:
                 return True
             self._slow.add(page_of(request.url))
         return False
+
+
+def _shown_in(request: Request) -> Page | None:
+    """The page that a request is for; None when it is not known yet."""
+    try:
+        return request.frame.page
+    except Exception:  # Playwright's own, before the first answer to a new page
+        return None
 
 
 def slowness() -> float:
