@@ -72,6 +72,8 @@ def _planning(bench: Bench, shipment: Shipment) -> Bench:
             steps.append(event)
         elif event["event"] == "preview":
             bench.on_event({"event": "plan", **planning.plan(steps, shipment).to_json()})
+        if event["event"] in ("preview", "up"):  # there may be another attempt, with a preview of its own
+            steps.clear()
         bench.on_event(event)
 
     return dataclasses.replace(bench, on_event=on_event)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit import explain
 from toolkit.errors import DeploymentFailed, ToolkitError
 from toolkit.explain import Cause
-from toolkit.settings import Secret
+from toolkit.settings import SHORTEST_SECRET, Secret
 from toolkit.stackconfig import StackInputs
 
 if TYPE_CHECKING:
@@ -101,8 +101,10 @@ def keep(
 
 
 def _masked(text: str, secrets: Sequence[Secret]) -> str:
-    for secret in secrets:
-        text = text.replace(secret.reveal(), "****")
+    """Hide secrets; what is as short as a word of a log is none."""
+    for value in (secret.reveal() for secret in secrets):
+        if len(value) >= SHORTEST_SECRET:
+            text = text.replace(value, "****")
     return text
 
 

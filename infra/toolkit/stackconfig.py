@@ -129,7 +129,7 @@ def _config(text: str) -> dict[str, str]:
     try:
         document = yaml.safe_load(text) or {}
         config = document.get("config") or {}
-        return {str(key): _as_written(value) for key, value in config.items()}
+        return {str(key): _as_written(value) for key, value in config.items() if value is not None}
     except (yaml.YAMLError, AttributeError) as error:
         raise ConfigurationError(
             f"The stack's file cannot be read: {str(error).splitlines()[0]}",

@@ -81,6 +81,12 @@ def test_logs_are_kept_in_full_without_secrets_and_not_for_ever(tmp_path: Path) 
     assert len(list(tmp_path.iterdir())) == evidence.KEPT
 
 
+def test_what_is_as_short_as_a_word_is_not_taken_for_a_secret(tmp_path: Path) -> None:
+    log = Log("The platform's log of the application", "connection lost, exit code 137")
+    (kept,) = evidence.keep([log], tmp_path, [Secret("on"), Secret("1")])
+    assert kept.text == log.text
+
+
 def test_a_folder_that_cannot_be_written_to_costs_the_path_only(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("in the way")
     (kept,) = evidence.keep([Log("The platform's log of the application", "text")], tmp_path / "logs")

@@ -13,6 +13,7 @@ from invoke.exceptions import Exit
 
 from tests.transcript import terminal
 from tests.transcript.terminal import Typed
+from toolkit.commands import frame
 from toolkit.commands.frame import command
 
 
@@ -54,3 +55,23 @@ def test_an_engine_that_fails_is_no_traceback(
     assert words in " ".join(said.split())
     assert "next: " in said
     assert "Traceback" not in said
+
+
+def test_a_file_that_is_not_there_is_no_traceback(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    @frame.command
+    def reads(root: Path) -> None:
+        (root / "nofile.json").read_text()
+
+    with pytest.raises(Exit) as ended:
+        reads(tmp_path)
+    assert ended.value.code == 2
+    assert "nofile.json" in capsys.readouterr().err
+
+
+def test_commands_of_the_local_platform_do_not_change_the_stack_used_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PULUMI_STACK", raising=False)
+    frame.load_settings(tmp_path, "staging", needs_platform=False)
+    frame.local_settings(tmp_path, "", 0)
+    assert frame.load_settings(tmp_path, "", needs_platform=False).stack == "staging"

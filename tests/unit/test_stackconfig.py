@@ -66,6 +66,7 @@ def test_a_stack_file_gives_settings_under_their_names_in_dotenv() -> None:
         "RUNTIME_ENV": "credential"
     }
     assert stackconfig.file_settings("") == {}
+    assert stackconfig.file_settings("config:\n  bun-to-datarobot:appName:\n") == {}
 
 
 def test_a_stack_file_may_hold_booleans_and_lists() -> None:

@@ -52,6 +52,15 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Response:
     return Response(BASE, status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
+def test_an_app_whose_own_page_asks_for_a_password_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = b"<form><input type=password></form>"
+    monkeypatch.setitem(FILES, "", page)
+    monkeypatch.setitem(SERVED, "", hashlib.sha256(page).hexdigest())
+    assert run(Platform()).ok
+    monkeypatch.setitem(FILES, "", page + b"<p>of the platform")
+    assert run(Platform()).answered is Answered.SIGN_IN
+
+
 def test_the_release_that_was_smoked_is_recognised() -> None:
     result = run(Platform(), base=BASE.rstrip("/"))
     assert result.ok

@@ -91,8 +91,9 @@ def load_settings(
     needs_platform: bool,
     overrides: Mapping[str, str] | None = None,
     env_file: str = "",
+    remember: bool = True,
 ) -> Settings:
-    """Load the settings of a stack; a stack that was named is remembered as the last one used."""
+    """Load the settings of a stack; a stack that was named is remembered as the last one used, unless not wanted."""
     remembered = root / ".toolkit" / "last-stack"
     environ = {**os.environ, **{key: value for key, value in (overrides or {}).items() if value}}
     dotenv = Path(env_file) if env_file else root / ".env"
@@ -112,7 +113,7 @@ def load_settings(
     )
     if needs_platform:
         configuration.require_platform(settings)
-    if stack:
+    if stack and remember:
         remembered.parent.mkdir(parents=True, exist_ok=True)
         remembered.write_text(chosen + "\n")
     return settings
@@ -140,6 +141,7 @@ def _file_problem(error: OSError) -> ConfigurationError:
         errno.EROFS: "This checkout is read-only, and the toolkit keeps its state in .toolkit/: clone it elsewhere.",
         errno.EACCES: "Is this checkout writable for you? The toolkit keeps its state in .toolkit/.",
         errno.EPERM: "Is this checkout writable for you? The toolkit keeps its state in .toolkit/.",
+        errno.ENOENT: "Name a file that is there.",
         errno.ENOTDIR: "Something is in the way there that is no folder: move it.",
         errno.EEXIST: "Something is in the way there: move it.",
         errno.EISDIR: "A folder is in the way there: move it.",
@@ -153,7 +155,7 @@ def _file_problem(error: OSError) -> ConfigurationError:
 def local_settings(root: Path, data: str, port: int) -> Settings:
     """Load the settings of the stack local; `data` and `port` (0: any) beat those of the local platform."""
     overrides = {"EMULATOR_DATA": str(Path(data).resolve()) if data else "", "EMULATOR_PORT": str(port) if port else ""}
-    return load_settings(root, stackconfig.LOCAL, needs_platform=False, overrides=overrides)
+    return load_settings(root, stackconfig.LOCAL, needs_platform=False, overrides=overrides, remember=False)
 
 
 def agreed(console: Console, settings: Settings, question: str, *, yes: bool, confirm: str) -> bool:

@@ -119,7 +119,10 @@ def smoke(
         return report
 
     if watch:
-        _at_every_change(console, once, lambda: load_settings(root, stack, needs_platform=False, overrides=overrides))
+        load = functools.partial(
+            load_settings, root, stack, needs_platform=False, overrides=overrides, env_file=env_file
+        )
+        _at_every_change(console, once, load)
     elif once().verdict == "fail":
         raise Exit(code=SmokeFailed.exit_code)
 
@@ -236,12 +239,13 @@ def _at_every_change(console: Console, once: Callable[[], object], settings: Cal
     """Do it again whenever something changes in the folders of app and environment, until Ctrl-C."""
     from watchfiles import watch
 
+    folders = settings()
     while True:
         try:
             once()
+            folders = settings()
         except ToolkitError as error:
             console.error(error)
         console.line("Waiting for a change: Ctrl-C ends it.")
-        folders = settings()
         if not next(watch(folders.app, folders.environment, raise_interrupt=True), None):
             return
