@@ -12,7 +12,7 @@ from toolkit.checks.context import Again
 from toolkit.container import RunningApp
 from toolkit.crawl import Answer
 from toolkit.fetch import HttpFetch
-from toolkit.places import PLATFORM_ORIGIN
+from toolkit.places import PLATFORM_ORIGIN, VISITOR
 from toolkit.references.model import Kind
 from toolkit.waiting import wait
 
@@ -72,7 +72,7 @@ class Replica:
         asked = [one for one in answers if one.status == 200 and one.kind not in _PAGES][:MOST_COMPARED]
         target = replace(self._target, host=self._app.host, port=self._app.port)
         missing = []
-        with Front(target) as entrance, HttpFetch(through=("127.0.0.1", entrance.port)) as fetch:
+        with Front(target, visitor=VISITOR) as entrance, HttpFetch(through=("127.0.0.1", entrance.port)) as fetch:
             for one in asked:
                 got = fetch(f"{PLATFORM_ORIGIN}{target.prefix}/{one.path}")
                 if got.status >= 400 or (got.content_type == "text/html" != one.content_type):
