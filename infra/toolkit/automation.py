@@ -359,25 +359,20 @@ class _Watch:
     def __call__(self, event: Any) -> None:
         now = {"at": round(time.time(), 3)}
         if event.resource_pre_event:
-            step = self._step(event.resource_pre_event.metadata)
+            step = _step(event.resource_pre_event.metadata, self._replaced)
             if step["type"].startswith("datarobot:") and step["op"] in COUNTED:
                 self.changes[step["op"]] = self.changes.get(step["op"], 0) + 1
             self._emit({"event": "start", **step, **now})
         elif event.res_outputs_event:
-            self._emit({"event": "done", **self._step(event.res_outputs_event.metadata), **now})
+            self._emit({"event": "done", **_step(event.res_outputs_event.metadata, self._replaced), **now})
         elif event.res_op_failed_event:
-            self._emit({"event": "failed", **self._step(event.res_op_failed_event.metadata), **now})
+            self._emit({"event": "failed", **_step(event.res_op_failed_event.metadata, self._replaced), **now})
         elif event.diagnostic_event and event.diagnostic_event.severity in {"error", "warning"}:
             found = event.diagnostic_event
             if USUAL.search(found.message):
                 return
             text = {"severity": found.severity, "urn": found.urn or "", "text": found.message}
             self._emit({"event": "diagnostic", **text, **now})
-
-    def _step(self, metadata: Any) -> dict[str, Any]:
-        step = _step(metadata)
-        old = metadata.old.id if metadata.old else ""
-        return {**step, "op": "delete"} if step["op"] == "delete-replaced" and old in self._replaced else step
 
 
 class _Drift(_Watch):
@@ -392,9 +387,11 @@ class _Drift(_Watch):
                     self._emit({"event": "done", **step, "at": round(time.time(), 3)})
 
 
-def _step(metadata: Any) -> dict[str, Any]:
+def _step(metadata: Any, replaced: Collection[str] = ()) -> dict[str, Any]:
+    op = str(getattr(metadata.op, "value", metadata.op))
+    left = op == "delete-replaced" and metadata.old is not None and metadata.old.id in replaced
     return {
-        "op": str(getattr(metadata.op, "value", metadata.op)),
+        "op": "delete" if left else op,
         "type": metadata.type,
         "name": metadata.urn.rsplit("::", 1)[-1],
         "diffs": list(metadata.diffs or []),

@@ -138,7 +138,7 @@ def run(
         owner = lock_owner("\n".join(locked.details))
         if owner is None or not owner.is_dead:
             raise
-        on_event({"event": "line", "text": f"Removed the lock of {owner}: that process is gone.", "audit": True})
+        on_event(unlocked(owner))
         _carried_out(driver, {**request, "action": "cancel", "inputs": None}, _silent, {})
         return _carried_out(driver, request, on_event, replies)
 
@@ -197,6 +197,11 @@ class LockOwner:
         except OSError:
             return False
         return name != "pulumi"
+
+
+def unlocked(owner: LockOwner) -> Event:
+    """Give the event that tells that the lock of a dead one was removed."""
+    return {"event": "line", "text": f"Removed the lock of {owner}: that process is gone.", "audit": True}
 
 
 def lock_owner(text: str) -> LockOwner | None:

@@ -66,12 +66,11 @@ def shelf(settings: Settings, home: Path) -> tuple[Path, bool]:
     is this checkout's own.
     """
     own = settings.toolkit_dir / "releases" / settings.stack
-    url = urlsplit(state_backend(settings, home).get("PULUMI_BACKEND_URL", ""))
-    if url.scheme != "file":
+    folder = _folder(state_backend(settings, home).get("PULUMI_BACKEND_URL", ""))
+    if folder is None:
         return own, False
-    folder = Path(unquote(url.path))
-    if url.netloc or folder == _own_state(settings).resolve():
-        return own, not url.netloc
+    if folder == _own_state(settings).resolve():
+        return own, True
     return folder / "bun-to-datarobot-releases" / settings.stack, True
 
 
@@ -217,17 +216,13 @@ def forget_the_dead(settings: Settings, home: Path, on_event: OnEvent) -> None:
         for path, owner in _locks(settings, home):
             if owner.is_dead:
                 path.unlink(missing_ok=True)
-                text = f"Removed the lock of {owner}: that process is gone."
-                audited(settings, on_event)({"event": "line", "text": text, "audit": True})
+                audited(settings, on_event)(stack.unlocked(owner))
 
 
 def _locks(settings: Settings, home: Path) -> Iterator[tuple[Path, stack.LockOwner]]:
     """Pulumi's locks of the stack, where the state lies in a folder, with those who hold them."""
-    if _is_own(settings, home):
-        state = _own_state(settings)
-    elif settings.backend_url and settings.backend_url.startswith("file://"):
-        state = Path(unquote(urlsplit(settings.backend_url).path)).expanduser()
-    else:
+    state = _own_state(settings) if _is_own(settings, home) else _folder(settings.backend_url or "")
+    if state is None:
         return
     folder = state / ".pulumi" / "locks" / "organization" / stackconfig.PROJECT / settings.stack
     for path in sorted(folder.glob("*.json")):
@@ -237,6 +232,12 @@ def _locks(settings: Settings, home: Path) -> Iterator[tuple[Path, stack.LockOwn
 
 def _is_own(settings: Settings, home: Path) -> bool:
     return not settings.backend_url and (settings.stack == stackconfig.LOCAL or not _logged_in(settings, home))
+
+
+def _folder(url: str) -> Path | None:
+    """The folder that a backend's address names; None when it is none of this machine."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" and not parts.netloc else None
 
 
 def _bare(url: str) -> str:

@@ -21,6 +21,7 @@ from toolkit import engine as engines
 from toolkit import gate, staging, tools
 from toolkit import settings as configuration
 from toolkit.bench import Bench
+from toolkit.emulator import control
 from toolkit.settings import Secret
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,14 +100,7 @@ def _slow(made: Checkout, builds: float) -> None:
     """Let the local platform of a checkout take its time."""
     if builds:
         made.invoke("emulator.start")
-        platform = made.platform()
-        answer = httpx.put(
-            f"{platform['console']}__emulator__/settings",
-            headers={"Authorization": f"Bearer {platform['token']}"},
-            json={"builds": {"seconds": builds}},
-            trust_env=False,
-        )
-        answer.raise_for_status()
+        control.ask(made.root / ".toolkit" / "emulator", "PUT", "settings", {"builds": {"seconds": builds}})
 
 
 def _ours(folder: Path, word: str, builds: float) -> tuple[float, dict[str, float]]:

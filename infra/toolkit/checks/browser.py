@@ -22,6 +22,7 @@ from toolkit.checks.seen import (
     dialog_lines,
     error_line,
     failed_calls,
+    held_back,
     looks,
     number,
     other_hosts,
@@ -63,12 +64,12 @@ def page(check: str, context: Context, seen: BrowserResult) -> Check:
     hosts = other_hosts(seen, {"script"})
     if hosts and not any(_of_its_own(seen, said) for said in thrown):
         return skipped(check, f"the page needs scripts of {', '.join(hosts)}, which is not requested here")
-    calls, held = failed_calls(seen), [asked for asked in seen.asked if asked.held_back]
+    calls, held = failed_calls(seen), held_back(seen)
     excused = [one for one in calls if one.status in NEEDS_PLATFORM or one.status >= 500 or not one.status]
-    first_thrown = next(iter(_faults(thrown) or thrown), None)
-    if first_thrown is not None and (_faults(thrown) or not (excused or held)):
-        title = f"The page stays empty: {error_line(first_thrown)}"
-        return failed(check, title, what, evidence=said_lines(context, thrown), hint=_error_hint(first_thrown))
+    blamed = _faults(thrown) or ([] if excused or held else thrown)
+    if blamed:
+        title = f"The page stays empty: {error_line(blamed[0])}"
+        return failed(check, title, what, evidence=said_lines(context, thrown), hint=_error_hint(blamed[0]))
     if calls:
         return warned(
             check,
@@ -107,7 +108,7 @@ def errors(check: str, context: Context, seen: BrowserResult) -> Check:
         faults = [said for said in faults if _of_its_own(seen, said)]
         if not faults:
             return skipped(check, f"errors may follow from {', '.join(elsewhere[:3])}, which is not requested here")
-    calls = failed_calls(seen) + [asked for asked in seen.asked if asked.held_back]
+    calls = failed_calls(seen) + held_back(seen)
     if faults:
         first = faults[0]
         return failed(
@@ -138,18 +139,19 @@ def _faults(thrown: Iterable[Said]) -> list[Said]:
 def _of_its_own(seen: BrowserResult, said: Said) -> bool:
     """Whether an error is the app's own, whatever other hosts would have sent."""
     if said.kind == "ReferenceError":
-        return _server_only(said)
+        return bool(_server_only(said))
     own = said.place.startswith(seen.origin) and "does not provide an export" not in said.text
     return said.kind == "SyntaxError" and own and not NO_DATA.search(said.text)
 
 
-def _server_only(said: Said) -> bool:
-    return said.text.removeprefix("ReferenceError: ").split(" ", 1)[0] in _SERVER_ONLY
+def _server_only(said: Said) -> str:
+    """The name that an error misses, when it is one that exists on the server only."""
+    name = said.text.removeprefix("ReferenceError: ").split(" ", 1)[0]
+    return name if name in _SERVER_ONLY else ""
 
 
 def _error_hint(said: Said) -> str:
-    if _server_only(said):
-        name = said.text.removeprefix("ReferenceError: ").split(" ", 1)[0]
+    if name := _server_only(said):
         return f"{name} exists on the server only: build for the browser (Bun.build target 'browser', define)."
     return "Open the page with --keep and look at this place in the browser's tools."
 
@@ -214,7 +216,7 @@ def explored(context: Context) -> Check:
     clicks = sum(step.startswith("click") for step in seen.steps)
     cut = "" if seen.complete else "the budget was used up before everything was clicked"
     left = [f"not clicked on purpose: {name}" for name in seen.untouched[:10]]
-    held = [f"held back: {one.method} {seen.short(one.url)} ({one.step})" for one in seen.asked if one.held_back]
+    held = [f"held back: {one.method} {seen.short(one.url)} ({one.step})" for one in held_back(seen)]
     title = f"{number(pages, 'page')}, {number(clicks, 'click')} in Chromium {seen.version}"
     return passed(check, title, cut, evidence=[*dialog_lines(seen), *left, *dict.fromkeys(held)])
 

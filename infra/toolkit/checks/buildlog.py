@@ -58,21 +58,23 @@ def reason(log: Sequence[str], paths: Iterable[str]) -> Reason:
 
 def _index(lines: Sequence[str]) -> int | None:
     """Where the reason stands: the first cause, else the last line that speaks of an error, else a consequence."""
-    shown = [(number, line.strip()) for number, line in enumerate(lines) if line.strip()]
-    consequences = [number for number, line in shown if CONSEQUENCE.match(line)]
-    causes = [number for number, line in shown if _CAUSE.match(line) and number not in consequences]
-    doubtful = [number for number, line in shown if _DOUBTFUL.search(line) and number not in consequences]
-    return next(iter([*causes[:1], *doubtful[-1:], *consequences[-1:]]), None)
+    doubtful = consequence = None
+    for number, line in enumerate(map(str.strip, lines)):
+        if CONSEQUENCE.match(line):
+            consequence = number
+        elif _CAUSE.match(line):
+            return number
+        elif _DOUBTFUL.search(line):
+            doubtful = number
+    return consequence if doubtful is None else doubtful
 
 
 def _place(above: Sequence[str], below: Sequence[str], paths: Iterable[str]) -> str:
     """The place that stands in one of the next lines, else (webpack) in the one before."""
     after = [line.strip() for line in below if line.strip()][:PLACE_WITHIN]
     before = [line.strip() for line in above[-1:]]
-    longest_first = sorted(paths, key=lambda path: (-len(path), path))
-    for match in (*map(_PLACE.search, after), *map(_ABOVE.match, before)):
-        named = match["path"].lstrip("./") if match else ""
-        for path in longest_first:
-            if match and (named == path or named.endswith(f"/{path}")):
-                return f"{path}:{match['line']}" if match["line"] else path
+    for match in filter(None, (*map(_PLACE.search, after), *map(_ABOVE.match, before))):
+        named = f"/{match['path'].lstrip('./')}"
+        if path := max((path for path in paths if named.endswith(f"/{path}")), key=len, default=""):
+            return f"{path}:{match['line']}" if match["line"] else path
     return ""

@@ -110,6 +110,11 @@ def failed_calls(seen: BrowserResult) -> list[Asked]:
     return list(found.values())
 
 
+def held_back(seen: BrowserResult) -> list[Asked]:
+    """What the test itself did not let through, since it may change something."""
+    return [asked for asked in seen.asked if asked.held_back]
+
+
 def coped_with(seen: BrowserResult | None) -> frozenset[str]:
     """Give the paths of calls that are refused (4xx) and that the page is made for: it looked, and went on.
 

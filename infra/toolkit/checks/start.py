@@ -283,14 +283,14 @@ def last(logs: tuple[str, ...]) -> str:
     reasons = [number for number, line in enumerate(lines) if not CONSEQUENCE.match(line)]
     errors = [number for number in reasons if _SAYS_WHY.match(lines[number])]
     errors = errors or [number for number in reasons if _ERROR.search(lines[number])]
-    found = next(iter([*errors[-1:], *reasons[-1:], *range(len(lines))[-1:]]), None)
-    return "" if found is None else _whole(lines[found], lines[found + 1 : found + _LOG_LINES])[:160]
+    likely = errors or reasons or range(len(lines))
+    return _whole(lines[likely[-1]], lines[likely[-1] + 1 :])[:160] if likely else ""
 
 
 def _whole(line: str, below: Sequence[str]) -> str:
     """Give a line that ends in the middle (as of a list of what is invalid) with what comes next."""
     if line.endswith(("[", "{")):
-        rest = " ".join(below)
+        rest = " ".join(below[: _LOG_LINES - 1])
         parts = [found[1] for pattern in (_INVALID_PATH, _INVALID_WHY) if (found := pattern.search(rest))]
         return ": ".join([line.rstrip("[{: "), *parts]) if parts else line
     return f"{line} {below[0]}" if line.endswith(":") and below else line

@@ -35,16 +35,12 @@ def source_archive(files: Iterable[SourceFile], masked: Mapping[str, bytes]) -> 
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
-def _add(tar: tarfile.TarFile, path: str, content: bytes, mode: int) -> None:
-    member = tarfile.TarInfo(path)
-    member.mode, member.size = mode, len(content)
-    tar.addfile(member, io.BytesIO(content))
-
-
 def late_archive(files: Mapping[str, bytes]) -> bytes:
     """Pack the files that go into a container just before it starts, readable by every user of the image."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for path, content in sorted(files.items()):
-            _add(tar, path, content, 0o644)
+            member = tarfile.TarInfo(path)  # 0644
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
     return stream.getvalue()

@@ -23,12 +23,11 @@ class Conditions:
 
     def dead(self, node: Node) -> bool:
         """Whether a condition such as `location.hostname === "localhost"` keeps the platform from getting there."""
-        child, parent = node, node.parent
-        while parent is not None:
-            if any(self._values.holds(condition) is (not wanted) for condition, wanted in self._needs(child, parent)):
-                return True
-            child, parent = parent, parent.parent
-        return False
+        return any(
+            self._values.holds(condition) is (not wanted)
+            for child, parent in _upwards(node)
+            for condition, wanted in self._needs(child, parent)
+        )
 
     def _needs(self, child: Node, parent: Node) -> Iterator[tuple[Node, bool]]:
         """What has to hold, or must not, for `parent` to get to its `child`."""
@@ -59,17 +58,18 @@ class Conditions:
 
     def guarded(self, node: Node) -> bool:
         """Whether a script gets to a place only under some condition, or copes with what goes wrong there."""
-        child, parent = node, node.parent
-        while parent is not None:
-            if parent.type in ("if_statement", "ternary_expression", "switch_case", "catch_clause"):
-                condition = parent.child_by_field_name("condition")
-                if condition is None or condition.id != child.id:
-                    return True
-            if parent.type == "try_statement" and parent.child_by_field_name("handler") is not None:
-                return True
-            if any(True for _ in self._needs(child, parent)):
-                return True
-            if parent.type == "member_expression" and self._syntax.text(parent).endswith("catch"):
-                return True
-            child, parent = parent, parent.parent
-        return False
+        return any(
+            parent.type in ("switch_case", "catch_clause")
+            or (parent.type == "try_statement" and parent.child_by_field_name("handler") is not None)
+            or (parent.type == "member_expression" and self._syntax.text(parent).endswith("catch"))
+            or any(True for _ in self._needs(child, parent))
+            for child, parent in _upwards(node)
+        )
+
+
+def _upwards(node: Node) -> Iterator[tuple[Node, Node]]:
+    """Each node around `node`, with the part of it that `node` is in."""
+    child, parent = node, node.parent
+    while parent is not None:
+        yield child, parent
+        child, parent = parent, parent.parent

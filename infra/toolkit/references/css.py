@@ -62,13 +62,12 @@ def _css_at_rule(rule: tinycss2.ast.AtRule, kind: Kind, found: list[Reference]) 
                 value = str(getattr(token.arguments[0], "value", ""))
                 found.append(Reference(value, Kind.STYLESHEET, token.source_line, "@import", against="self"))
                 return
+    elif rule.lower_at_keyword == "font-face":
+        files: list[Reference] = []
+        _css_tokens(rule.content or (), Kind.FONT, files)
+        found.extend(_one_of(files))
     elif rule.lower_at_keyword != "namespace":
-        if rule.lower_at_keyword == "font-face":
-            files: list[Reference] = []
-            _css_tokens(rule.content or (), Kind.FONT, files)
-            found.extend(_one_of(files))
-        else:
-            _css_tokens(rule.content or (), kind, found)
+        _css_tokens(rule.content or (), kind, found)
 
 
 def _one_of(files: list[Reference]) -> Iterable[Reference]:

@@ -22,12 +22,12 @@ _METHODS = "get|post|put|patch|delete|head|getJSON|ajax"
 _CLIENTS = re.compile(rf"(?:axios|ky|superagent|ofetch|\$fetch)(?:\.(?:{_METHODS}))?$|(?:jQuery|\$)\.(?:{_METHODS})$")
 # What a script says to a client so that its URLs begin somewhere else.
 _JQUERY = re.compile(rb"(?:jQuery|\$)\.ajax(?:Prefilter|Setup)\s*\(")
-_REMADE = {
+_REMADE: dict[str, re.Pattern[bytes] | None] = {
     "fetch": re.compile(rb"(?:window|globalThis|self)\.fetch\s*=(?!=)"),
     "axios": re.compile(rb"axios\.defaults\.baseURL\s*="),
-    "ky": re.compile(rb"(?!)"),
-    "ofetch": re.compile(rb"(?!)"),
-    "$fetch": re.compile(rb"(?!)"),
+    "ky": None,
+    "ofetch": None,
+    "$fetch": None,
     "jQuery": _JQUERY,
     "$": _JQUERY,
 }
@@ -84,6 +84,7 @@ class _Script:
         self._known = self._values.known
         self._conditions = Conditions(self._syntax, self._values)
         self._found: list[Reference] = []
+        self._told: dict[str, bool] = {}  # whether the script says something to a client of this name
 
     def references(self) -> list[Reference]:
         places = [match.start() for match in _CANDIDATE.finditer(self._syntax.bytes)]
@@ -152,7 +153,7 @@ class _Script:
             return
         callee = self._syntax.text(function).replace("?.", ".")
         name = GLOBALS.sub("", callee)
-        if name.split(".")[0] in _REMADE and self._remade(node, name.split(".")[0]):
+        if self._remade(node, name.split(".")[0]):
             return
         if name == "fetch":
             self._fetch(node, arguments)
@@ -184,7 +185,12 @@ class _Script:
 
     def _remade(self, node: Node, client: str) -> bool:
         """Whether the script has made a client of this name itself, or told it where to begin: it may know its base."""
-        return self._scopes.binds(node, client) or _REMADE[client].search(self._syntax.bytes) is not None
+        if client not in _REMADE:
+            return False
+        if client not in self._told:
+            told = _REMADE[client]
+            self._told[client] = told is not None and told.search(self._syntax.bytes) is not None
+        return self._told[client] or self._scopes.binds(node, client)
 
     def _fetch(self, node: Node, arguments: list[Node]) -> None:
         path = urlsplit(self._known(arguments[0])).path
