@@ -7,6 +7,8 @@ works, and a last line with the result or the error. After some of these events 
 - `preview`: what would be done; `go` or `stop`
 - `held`: the same as `state`, while Pulumi holds the lock of the stack: the moment to remove leftovers; `go` or `stop`
 
+Before Pulumi takes the lock of the stack it says `locks`: who kills it after that has to remove the lock.
+
 When its parent dies the input ends: then it interrupts Pulumi, which finishes or undoes its step and unlocks. Secrets
 come in the environment, never in the arguments.
 """
@@ -201,6 +203,7 @@ def _deploy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
     if (answer := hear()) == "stop":
         return {"changes": {}, "stopped": True}
     if request.get("refresh") or answer == "go refresh":
+        emit({"event": "locks"})
         stack.refresh(suppress_progress=True)
     mark = state["mark"] or _new_mark()
     stack.workspace.program = _declared(request, mark)
@@ -211,6 +214,7 @@ def _deploy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
     if hear() != "go":
         return {"changes": {}, "stopped": True}
     emit({"event": "up"})
+    emit({"event": "locks"})
     watch = _Watch(emit, state["replaced"])
     stack.up(on_event=watch, suppress_progress=True, show_secrets=False, message=request.get("message"))
     return {**_state(stack), "changes": watch.changes}
@@ -222,6 +226,7 @@ def _destroy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
     if hear() == "stop":
         return {"changes": {}, "stopped": True}
     watch = _Watch(emit)
+    emit({"event": "locks"})
     stack.destroy(on_event=watch, suppress_progress=True, remove=True)
     return {"changes": watch.changes}
 
@@ -233,10 +238,9 @@ def _tidy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
     """
     stack = _stack(request)
     state = _state(stack)
-    if state["pending"] and request.get("refresh"):
+    emit({"event": "locks"})
+    if state["pending"]:
         stack.refresh(suppress_progress=True, clear_pending_creates=True)
-    elif state["pending"]:
-        _forget_pending(stack)
     mark = state["mark"] or _new_mark()
 
     def program() -> None:
@@ -253,12 +257,6 @@ def _tidy(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
     urn = f"urn:pulumi:{stack.name}::{stackconfig.PROJECT}::{stackconfig.MARK_TYPE}::{mark}"
     stack.up(suppress_progress=True, show_secrets=False, target=[urn], message="removed leftovers of earlier runs")
     return {"changes": {}}
-
-
-def _forget_pending(stack: automation.Stack) -> None:
-    """Take what was begun and not ended out of the state. A refresh would compare the files that were once sent."""
-    found = stack.export_stack()
-    stack.import_stack(automation.Deployment(found.version, {**(found.deployment or {}), "pending_operations": []}))
 
 
 def _describe(request: dict[str, Any], _emit: Emit, _hear: Hear) -> dict[str, Any]:
@@ -307,6 +305,7 @@ def _refresh(request: dict[str, Any], emit: Emit, hear: Hear) -> dict[str, Any]:
     emit({"event": "preview", "changes": drifted})
     if hear() != "go":
         return {"changes": {}, "stopped": True}
+    emit({"event": "locks"})
     stack.refresh(suppress_progress=True)
     return {"changes": watch.changes}
 

@@ -147,14 +147,13 @@ def talk(
     request: Mapping[str, Any],
     hear: Callable[[Event], Callable[[Event], str] | None],
     *,
-    unlock: bool,
     warm: Warm | None = None,
 ) -> Talk:
     """Let the child do what `request` says. `hear` gets each event, and gives what answers it where that is wanted.
 
-    The child is `warm`, if that was asked for the same or for nothing. It is never left behind. With `unlock` the lock
-    of one that had to be killed is removed. Raises Interrupted after Ctrl-C, ToolMissing when the child does not start,
-    and what `hear` raises.
+    The child is `warm`, if that was asked for the same or for nothing. It is never left behind; when it had to be
+    killed after it said that Pulumi `locks` the stack, the lock is removed. Raises Interrupted after Ctrl-C,
+    ToolMissing when the child does not start, and what `hear` raises.
     """
     child = warm or Warm(driver)
     events: list[Event] = []
@@ -172,7 +171,7 @@ def talk(
     except BaseException as error:
         in_order = _end(child.process)
         child.close()
-        if not in_order and unlock:
+        if not in_order and any(event["event"] == "locks" for event in events):
             _unlock(driver, PATIENT_GRACE if isinstance(error, TimeIsOver) else UNLOCK_GRACE)
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(in_order) from None
@@ -221,6 +220,9 @@ def environment(
         PULUMI_SKIP_UPDATE_CHECK="true",
         PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK="true",
         PULUMI_DEBUG_GRPC="",
+        # A refresh tells what is other than the state says. What is other than the program wants it would ask of the
+        # provider, which reads the files that were sent then: on another machine they are not there.
+        PULUMI_ENABLE_LEGACY_REFRESH_DIFF="true",
         PYTHONUNBUFFERED="1",
         PYTHONDONTWRITEBYTECODE=parent.get("PYTHONDONTWRITEBYTECODE", ""),
     )

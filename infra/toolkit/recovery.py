@@ -115,8 +115,8 @@ def run(
         if goes_on or watch.found.is_clean:
             break
         if watch.found.pending:
-            then = "that is forgotten" if action == "destroy" else "the state is read anew"
-            note(on_event, f"An earlier run has not ended what it began ({watch.found.pending}): {then}.")
+            pending = watch.found.pending
+            note(on_event, f"An earlier run has not ended what it began ({pending}): the state is read anew.")
         tidy(driver, client=client, on_event=on_event, for_good=action == "destroy")
     return result
 
@@ -133,8 +133,7 @@ def is_settled(client: Client, state: Event) -> bool:
 def tidy(driver: Driver, *, client: Client, on_event: OnEvent, for_good: bool = False) -> tuple[Stray, ...]:
     """End what a dead run has begun, and remove what failed ones have left; give what was removed.
 
-    `for_good`, the stack goes: the releases that are kept on the platform are removed, too, and the state is not read
-    anew, for which the files that were sent would have to be there.
+    `for_good`, the stack goes: the releases that are kept on the platform are removed, too.
 
     Raises DeploymentFailed that names what the platform does not let go of.
     """
@@ -161,7 +160,6 @@ def tidy(driver: Driver, *, client: Client, on_event: OnEvent, for_good: bool = 
         stack.run(
             driver,
             "tidy",
-            refresh=not for_good,
             on_event=lambda event: _audits(event, on_event),
             answers={"held": clean},
         )

@@ -26,11 +26,10 @@ Action = Literal["preview", "deploy", "destroy", "tidy", "describe", "history", 
 OnEvent = Callable[[Event], None]
 Decide = Callable[[Mapping[str, int]], bool]
 Answer = Callable[[Event], str]
-UNDER_LOCK = ("deploy", "destroy", "refresh", "tidy")
 CHANGING = ("create", "update", "replace", "delete")
 _LOCKED_BY = re.compile(r"created by (\S+?)@(\S+) \(pid (\d+)\) at (\S+)")
 ENDS = {"result", "error"}  # the last line of the child
-INNER = {"state", "held"}  # between child and parent only
+INNER = {"state", "held", "locks"}  # between child and parent only
 DONE = {"create": "created", "update": "updated", "replace": "replaced", "delete": "removed"}
 
 
@@ -226,7 +225,7 @@ def _carried_out(
         return replies.get(event["event"])
 
     try:
-        said = child.talk(driver, request, hear, unlock=action in UNDER_LOCK, warm=warm)
+        said = child.talk(driver, request, hear, warm=warm)
     except child.Interrupted as interrupted:
         raise _cancelled(action, interrupted.in_order) from None
     last = next((event for event in reversed(said.events) if event["event"] in ENDS), {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,7 +101,10 @@ def test_an_earlier_release_serves_again_and_history_tells_of_it(checkout: Check
 
 def test_drift_is_shown_before_it_is_taken_over(checkout: Checkout) -> None:
     app_id = checkout.deploy()["outputs"]["app_id"]
-    assert "no drift" in checkout.invoke("refresh", "--stack", "local", "--yes").stdout
+    # As on another machine: what was sent is not there any more.
+    shutil.rmtree(checkout.root / ".toolkit" / "stage")
+    looked = checkout.invoke("refresh", "--stack", "local", "--exit-code")
+    assert (looked.code, "no drift" in looked.stdout) == (0, True), looked.stdout + looked.stderr
     platform = checkout.platform()
     headers = {"Authorization": f"Bearer {platform['token']}"}
     url = f"{platform['endpoint']}/customApplications/{app_id}/"
@@ -109,6 +113,10 @@ def test_drift_is_shown_before_it_is_taken_over(checkout: Checkout) -> None:
     assert (asked.code, "Drift: 1" in asked.stderr) == (2, True), asked.stdout + asked.stderr
     assert checkout.invoke("refresh", "--stack", "local", "--yes").code == 0
     assert checkout.deploy()["changes"].get("update") == 1
+    # A file less, and the application is gone: what the state knows of both is read anew and put right.
+    (checkout.root / "custom_application" / "notes.txt").unlink()
+    assert httpx.delete(url, headers=headers).is_success
+    assert checkout.deploy()["changes"].get("create") == 1
     assert "no drift" in checkout.invoke("refresh", "--stack", "local", "--yes").stdout
 
 
