@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
-from toolkit import converge, preflight, recovery, stack, staging
+from toolkit import history, preflight, recovery, stack, staging
 from toolkit.bench import Bench, Event
 from toolkit.child import Driver, Warm
 from toolkit.driving import driver
@@ -28,7 +28,7 @@ class Beside:
 
     def preview(self, release: Release, note: str) -> None:
         """Let the child preview the release, and then wait. Nothing is changed before somebody carries on with it."""
-        self._message = self._pool.submit(converge.message, self._settings, release, note)
+        self._message = self._pool.submit(self._told, release, note)
         self._pool.submit(self._ask, release, self._message)
 
     def ready(self) -> tuple[Driver, Warm, str]:
@@ -40,6 +40,9 @@ class Beside:
         """End the child that nobody has talked to; whoever has, has ended it."""
         with suppress(Exception):  # there is none: whoever wanted it was told why
             self._warm.result(ENDS_WITHIN).end()
+
+    def _told(self, release: Release, note: str) -> str:
+        return history.message(release.digest, history.commit(self._settings.root), note)
 
     def _ask(self, release: Release, message: Future[str]) -> None:
         settings, drive, warm = self._settings, self._drive.result(), self._warm.result()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import getpass
 import re
-import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 
-from toolkit import evidence, preflight, proof, recovery, shelf, staging, statefiles, watching
+from toolkit import evidence, preflight, proof, recovery, staging, statefiles, watching
 from toolkit import plan as planning
 from toolkit.bench import Bench, Event
 from toolkit.child import Driver, Warm
@@ -31,36 +29,21 @@ def converge(
     release: Release,
     bench: Bench,
     confirm: Callable[[Mapping[str, int]], bool],
+    told: str,
     *,
-    told: str = "",
     warm: Warm | None = None,
 ) -> tuple[StackOutputs, Mapping[str, int]]:
     """Carry out the release; what somebody else has changed on the platform meanwhile is read anew and put right.
 
-    `told` is what the history says of it, and `warm` a child that may have been asked already (`beside`).
+    `told` is what the history says of it (`history.message`); `warm` is a child that may have been asked already.
     """
     wanted = staging.inputs(settings, release)
-    told = told or message(settings, release)
     bench = _planning(bench, staging.shipment(settings, release))
     outputs, changes = _up(settings, drive, wanted, bench, confirm, told, warm=warm)
     if proof.runs_another_version(settings, outputs):
         bench.line("The platform runs another version than the state says: the state is read anew.")
         outputs, changes = _up(settings, drive, wanted, bench, confirm, told, refresh=True)
     return outputs, changes
-
-
-def message(settings: Settings, release: Release, note: str = "") -> str:
-    """Give what the history says of a deployment: release, commit, and who."""
-    commit = shelf.commit(settings.root)
-    parts = [f"release {release.digest[:12]}", f"commit {commit}" if commit else "", note, f"by {_person()}"]
-    return ", ".join(filter(None, parts))
-
-
-def _person() -> str:
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):
-        return socket.gethostname()
 
 
 def _planning(bench: Bench, shipment: Shipment) -> Bench:

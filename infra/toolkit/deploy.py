@@ -14,7 +14,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from toolkit import converge, doctor, gate, preflight, proof, recovery, releases, shelf, stack, staging, statefiles
+from toolkit import (
+    converge,
+    doctor,
+    gate,
+    history,
+    preflight,
+    proof,
+    recovery,
+    releases,
+    shelf,
+    stack,
+    staging,
+    statefiles,
+)
 from toolkit import plan as planning
 from toolkit.bench import Bench
 from toolkit.beside import beside
@@ -79,7 +92,7 @@ def deploy(
                 drive, warm, told = work.ready()
                 say(drive.described)
             try:
-                outputs, changes = converge.converge(settings, drive, release, bench, confirm, told=told, warm=warm)
+                outputs, changes = converge.converge(settings, drive, release, bench, confirm, told, warm=warm)
                 verified = proof.require(settings, outputs, report.served, bench)
             except (DeploymentFailed, VerificationFailed) as error:
                 if not roll_back or (isinstance(error, DeploymentFailed) and not _is_down(settings, drive, bench)):
@@ -94,7 +107,7 @@ def deploy(
 def rollback(
     settings: Settings, bench: Bench, *, confirm: Callable[[Mapping[str, int]], bool], to: str = ""
 ) -> Deployed:
-    """Let a release that was proved before serve again: the last but one, or the one that `to` begins to name.
+    """Let a release that was proved before serve again: the last that is not deployed now, or the one of `to`.
 
     Raises ConfigurationError when there is none, and whatever `deploy` raises; it is not smoked again.
     """
@@ -107,7 +120,8 @@ def rollback(
         drive = _pulumi(settings, bench)
         with bench.within("preview"):
             there = shelf.there(settings, drive, bench)
-        kept = releases.choose(there, next((one.digest for one in releases.kept(there)), ""), to)
+            last = next(iter(history.deployed(drive) or [one.id for one in releases.kept(there)]), "")
+        kept = releases.choose(there, settings.app_name, last, to=to)
         release, outputs, changes, verified = _serve_again(settings, drive, kept, bench, confirm)
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
 
@@ -142,10 +156,10 @@ def _serve_again(
 ) -> tuple[Release, StackOutputs, Mapping[str, int], int]:
     """Deploy a kept release and prove that it serves."""
     release = shelf.staged_again(settings, kept, bench)
-    told = converge.message(settings, release, "rollback")
-    outputs, changes = converge.converge(settings, drive, release, bench, confirm, told=told)
+    told = history.message(release.digest, kept.commit, "rollback")
+    outputs, changes = converge.converge(settings, drive, release, bench, confirm, told)
     verified = proof.require(settings, outputs, kept.served, bench)
-    shelf.keep(settings, drive, release, kept.served, bench)
+    shelf.keep(settings, drive, release, kept.served, bench, again=kept)
     return release, outputs, changes, verified
 
 
@@ -165,7 +179,9 @@ def _rolled_back(
     try:
         with bench.within("rollback"):
             try:
-                kept = releases.choose(shelf.there(settings, drive, bench), failed.digest)
+                there, now = shelf.there(settings, drive, bench), failed.digest[: releases.SHORT]
+                before = next((one for one in history.deployed(drive, succeeded=True) if one != now), "")
+                kept = releases.choose(there, settings.app_name, now, before=before)
             except ConfigurationError:
                 return error  # a first deployment: there is nothing to go back to
             bench.line(f"Going back to release {kept.id}: {error.message}")
@@ -226,6 +242,7 @@ def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult]
             say(counted(result.changes, done=True))
         shutil.rmtree(settings.toolkit_dir / "stage" / settings.stack, ignore_errors=True)
         shutil.rmtree(drive.work_dir, ignore_errors=True)
+        shutil.rmtree(statefiles.shelf(settings, bench.places.home)[0], ignore_errors=True)
     return result
 
 

@@ -28,11 +28,12 @@ SHORT = 12  # characters of a digest that name a release
 
 @dataclass(frozen=True)
 class Kept:
-    """A proved release in `folder`: `served` maps paths below the app's URL to digests, `at` is when (seconds).
+    """A proved release of `app` in `folder`: `served` maps paths below its URL to digests, `at` is when (seconds).
 
     `seal` names the files as they were when they were put there.
     """
 
+    app: str
     digest: str
     at: float
     commit: str
@@ -62,12 +63,19 @@ class Kept:
 
 
 def keep(
-    shelf: Path, digest: str, staged: StagedSource, archive: Path, served: Mapping[str, str], *, commit: str = ""
+    shelf: Path,
+    app: str,
+    digest: str,
+    staged: StagedSource,
+    archive: Path,
+    served: Mapping[str, str],
+    *,
+    commit: str = "",
 ) -> Kept:
-    """Keep a release that was proved, as the newest of its shelf; what is older than the last three goes."""
+    """Keep a release of `app` that was proved, as the newest of its shelf; what is older than the last three goes."""
     shelf.mkdir(parents=True, exist_ok=True)
     folder = shelf / digest[:SHORT]
-    if (found := _read(folder)) is None or dict(found.served) != dict(served) or not found.is_whole:
+    if (found := read(folder)) is None or dict(found.served) != dict(served) or not found.is_whole:
         draft = shelf / f".{secrets.token_hex(6)}"
         for file in staged.files:
             if file.path != RUNTIME_ENV:
@@ -79,29 +87,34 @@ def keep(
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
     at, seal = time.time(), _seal(folder)
-    about = {"digest": digest, "at": at, "commit": commit, "served": dict(served), "seal": seal}
+    about = {"app": app, "digest": digest, "at": at, "commit": commit, "served": dict(served), "seal": seal}
     draft_about = folder / f".{ABOUT}"
     draft_about.write_text(json.dumps(about, indent=1) + "\n")
     draft_about.replace(folder / ABOUT)
     for old in kept(shelf)[KEPT:]:
         shutil.rmtree(old.folder, ignore_errors=True)
-    return Kept(digest, at, commit, dict(served), folder, seal)
+    return Kept(app, digest, at, commit, dict(served), folder, seal)
 
 
 def kept(shelf: Path) -> list[Kept]:
     """Give the releases of a shelf, the one that was proved last first."""
-    found = [one for folder in (shelf.iterdir() if shelf.is_dir() else ()) if (one := _read(folder)) is not None]
+    found = [one for folder in (shelf.iterdir() if shelf.is_dir() else ()) if (one := read(folder)) is not None]
     return sorted(found, key=lambda one: -one.at)
 
 
-def choose(shelf: Path, current: str, to: str = "") -> Kept:
-    """Give the release to go back to: the one that `to` begins to name, else the last one that is not `current`.
+def choose(shelf: Path, app: str, current: str, *, before: str = "", to: str = "") -> Kept:
+    """Give the release of `app` to go back to: the one that `to` begins to name, else one whose id is not `current`.
 
-    One whose files are not what they were is passed over. Raises ConfigurationError that lists what there is.
+    That is the one that served `before`, when it is kept, else the one that was proved last. One whose files are not
+    what they were is passed over. Raises ConfigurationError that lists what there is.
     """
-    there = [one for one in kept(shelf) if one.is_whole]
-    fitting = [one for one in there if (one.digest.startswith(to) if to else one.digest != current)]
-    if len(fitting) == 1 or (fitting and not to):
+    there = [one for one in kept(shelf) if one.app == app and one.is_whole]
+    if to:
+        fitting = [one for one in there if one.digest.startswith(to)]
+    else:
+        others = sorted((one for one in there if one.id != current), key=lambda one: one.id != before)
+        fitting = others[:1]
+    if len(fitting) == 1:
         return fitting[0]
     names = ", ".join(one.id for one in there) or "none"
     if to:
@@ -115,11 +128,13 @@ def choose(shelf: Path, current: str, to: str = "") -> Kept:
     )
 
 
-def _read(folder: Path) -> Kept | None:
+def read(folder: Path) -> Kept | None:
+    """Give what is kept in a folder; None where that is no release."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
         if (folder / "context.zip").is_file():
             return Kept(
+                str(about["app"]),
                 str(about["digest"]),
                 float(about["at"]),
                 str(about["commit"]),

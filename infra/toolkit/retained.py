@@ -15,6 +15,7 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from toolkit.datarobot import Client
 
 FILE = "release.zip.base64"
-SENT = "on-platform"  # a file beside a kept release that says that the platform has it, for the stack of this mark
+SENT = "on-platform"  # a file beside a kept release that says that the platform has it: mark of the stack, id there
 
 
 def words(mark: str) -> str:
@@ -33,37 +34,55 @@ def words(mark: str) -> str:
     return f"-release-{mark}-"
 
 
-def push(client: Client, base_name: str, mark: str, kept: Kept) -> bool:
+def is_sent(kept: Kept) -> bool:
+    """Whether the platform has a release already, or had it."""
+    return (kept.folder / SENT).exists()
+
+
+def push(client: Client, base_name: str, mark: str, kept: Kept, *, again: bool = False) -> bool:
     """Keep a release on the platform, and let go of what is older than the last three; says whether it was sent.
 
-    Raises what the client raises.
+    With `again` it is sent once more, as the newest. Raises what the client raises.
     """
-    sent = kept.folder / SENT
-    if not mark or (sent.exists() and sent.read_text() == mark):
+    if not mark or (_sent(kept.folder).startswith(mark) and not again):
         return False
     name = f"{base_name}{words(mark)}{kept.id}"
     there = client.sources_marked(words(mark))
     same = [one for one in there if one["name"] == name]
-    if not any(one.get("latestVersion") for one in same):
-        for broken in same:
-            client.delete("source", str(broken["id"]))
-        client.put_source(name, FILE, base64.b64encode(_packed(kept.folder)))
+    id = next((str(one["id"]) for one in same if one.get("latestVersion") and not again), "")  # noqa: A001
+    if not id:
+        for old in same:
+            client.delete("source", str(old["id"]))
+        id = client.put_source(name, FILE, base64.b64encode(_packed(kept.folder)))  # noqa: A001
     others = sorted((one for one in there if one["name"] != name), key=_made, reverse=True)
     for old in others[KEPT - 1 :]:
         client.delete("source", str(old["id"]))
-    sent.write_text(mark)
+    (kept.folder / SENT).write_text(f"{mark} {id}")
     return True
 
 
 def pull(client: Client, mark: str, shelf: Path) -> int:
-    """Fetch what the platform has and the shelf has not; give how many there were. Raises what the client raises."""
-    there = {kept.id for kept in releases.kept(shelf)}
+    """Fetch what the platform has and the shelf has not, or not as it was sent last; give how many there were.
+
+    What was kept for another stack of this name, which is gone, goes, too. Raises what the client raises.
+    """
+    if not mark:
+        return 0
+    for kept in releases.kept(shelf):
+        if is_sent(kept) and not _sent(kept.folder).startswith(mark):
+            shutil.rmtree(kept.folder, ignore_errors=True)
     fetched = 0
-    for source in client.sources_marked(words(mark)) if mark else ():
-        name = str(source["name"])[-SHORT:]
-        if name not in there and _unpacked(client.source_file(source, FILE), shelf, name, mark):
+    for source in client.sources_marked(words(mark)):
+        folder, note = shelf / str(source["name"])[-SHORT:], f"{mark} {source['id']}"
+        if _sent(folder) != note and _unpacked(client.source_file(source, FILE), folder, note):
             fetched += 1
     return fetched
+
+
+def _sent(folder: Path) -> str:
+    with suppress(OSError):
+        return (folder / SENT).read_text()
+    return ""
 
 
 def _made(source: Mapping[str, Any]) -> str:
@@ -82,17 +101,20 @@ def _packed(folder: Path) -> bytes:
     return packed.getvalue()
 
 
-def _unpacked(text: str, shelf: Path, name: str, mark: str) -> bool:
+def _unpacked(text: str, folder: Path, note: str) -> bool:
     """Put a release onto the shelf; one that is damaged or not whole is left where it is."""
-    shelf.mkdir(parents=True, exist_ok=True)
-    draft = shelf / f".{secrets.token_hex(6)}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.parent / f".{secrets.token_hex(6)}"
     try:
         with zipfile.ZipFile(io.BytesIO(base64.b64decode(text, validate=True))) as archive:
             for entry in archive.infolist():
                 path = Path(archive.extract(entry, draft))
                 path.chmod(entry.external_attr >> 16 & 0o777 or 0o644)
-        (draft / SENT).write_text(mark)
-        draft.rename(shelf / name)
+        (draft / SENT).write_text(note)
+        if (found := releases.read(draft)) is None or not found.is_whole:
+            raise ValueError
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
     except (binascii.Error, ValueError, zipfile.BadZipFile, OSError):
         shutil.rmtree(draft, ignore_errors=True)
         return False

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from toolkit import preflight, releases, retained, runtime_env, source, stack, staging, statefiles
+from toolkit import history, preflight, releases, retained, runtime_env, source, stack, staging, statefiles
 from toolkit.bench import Bench
 from toolkit.child import Driver
 from toolkit.errors import ToolkitError
@@ -28,18 +27,34 @@ def there(settings: Settings, drive: Driver, bench: Bench) -> Path:
     return folder
 
 
-def keep(settings: Settings, drive: Driver, release: Release, served: Mapping[str, str], bench: Bench) -> None:
-    """Keep what was proved, for other machines too; what cannot be kept does not undo a deployment."""
+def keep(
+    settings: Settings,
+    drive: Driver,
+    release: Release,
+    served: Mapping[str, str],
+    bench: Bench,
+    again: Kept | None = None,
+) -> None:
+    """Keep what was proved, for other machines too; what cannot be kept does not undo a deployment.
+
+    `again` is what the release was kept as when it was deployed first: other machines are told that it serves again.
+    """
     folder, shared = statefiles.shelf(settings, bench.places.home)
     try:
         with bench.within("keep"):
             kept = releases.keep(
-                folder, release.digest, release.staged, release.archive, served, commit=commit(settings.root)
+                folder,
+                settings.app_name,
+                release.digest,
+                release.staged,
+                release.archive,
+                served,
+                commit=again.commit if again else history.commit(settings.root),
             )
-            if not shared and not (kept.folder / retained.SENT).exists():
+            if not shared and (again or not retained.is_sent(kept)):
                 mark = stack.run(drive, "describe").mark
                 with preflight.platform_client(settings) as client:
-                    retained.push(client, staging.inputs(settings, release).base_name, mark, kept)
+                    retained.push(client, staging.inputs(settings, release).base_name, mark, kept, again=bool(again))
     except (OSError, ToolkitError) as error:
         bench.line(f"This release could not be kept to go back to it from anywhere: {error}")
 
@@ -60,14 +75,3 @@ def staged_again(settings: Settings, kept: Kept, bench: Bench) -> Release:
         staging.tell(settings, release, folder)
         say(f"{len(staged.files)} files of release {kept.id}")
     return release
-
-
-def commit(root: Path) -> str:
-    """Give the commit of the checkout, with a `+` when files differ from it; empty without git."""
-    git = ("git", "-C", str(root))
-    with suppress(OSError, subprocess.SubprocessError):
-        head = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, timeout=5)
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, timeout=10)
-        if head.returncode == 0:
-            return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
-    return ""

@@ -62,6 +62,10 @@ def test_a_release_that_fails_its_proof_makes_room_for_the_one_before(checkout: 
     assert kept.code == 6
     assert "serves again" not in kept.stderr
     assert _page(checkout) == "no"
+    back = checkout.invoke("rollback", "--stack", "local", "--yes", "--json")
+    assert back.code == 0, back.stdout + back.stderr
+    assert back.last["release"] == first["release"]
+    assert "first" in _page(checkout)
     checkout.write("custom_application/server.ts", SERVER)
     healed = checkout.deploy()
     assert healed["outputs"]["app_id"] == first["outputs"]["app_id"]
@@ -97,6 +101,9 @@ def test_an_earlier_release_serves_again_and_history_tells_of_it(checkout: Check
     assert told == [True, True, False, False]
     shown = checkout.invoke("history", "--stack", "local")
     assert shown.stdout.count("succeeded") == 4
+    # With the stack goes what it could go back to: the next one of this name begins anew.
+    assert checkout.invoke("destroy", "--stack", "local", "--yes").code == 0
+    assert not (checkout.root / ".toolkit" / "releases" / "local").exists()
 
 
 def test_drift_is_shown_before_it_is_taken_over(checkout: Checkout) -> None:

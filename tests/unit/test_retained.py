@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,38 @@ def test_what_one_machine_has_proved_another_one_gets_as_it_was(tmp_path: Path, 
     assert not (found.source / ".env").exists()
     assert retained.pull(client, MARK, elsewhere) == 0
     assert not retained.push(client, "shop-prod", MARK, found)  # it is there already
+
+
+def test_one_that_serves_again_is_the_newest_for_every_machine(tmp_path: Path, client: Client) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for name in "abc":
+        retained.push(client, "shop-prod", MARK, keep(tmp_path, name))
+    assert retained.pull(client, MARK, elsewhere) == 3
+    assert retained.push(client, "shop-prod", MARK, keep(tmp_path, "a"), again=True)
+    assert retained.pull(client, MARK, elsewhere) == 1
+    assert [one.id for one in releases.kept(elsewhere)] == [name * 12 for name in "acb"]
+    retained.push(client, "shop-prod", MARK, keep(tmp_path, "d"))
+    assert names(client) == [f"shop-prod-release-{MARK}-{name * 12}" for name in "acd"]
+
+
+def test_what_was_kept_for_a_stack_that_is_gone_goes(tmp_path: Path, client: Client) -> None:
+    kept = keep(tmp_path, "a")
+    retained.push(client, "shop-prod", MARK, kept)
+    keep(tmp_path, "b")  # could not be sent
+    assert retained.pull(client, "ffffffff", kept.folder.parent) == 0
+    assert [one.id for one in releases.kept(kept.folder.parent)] == ["b" * 12]
+
+
+def test_a_damaged_one_does_not_take_the_place_of_a_whole_one(tmp_path: Path, client: Client) -> None:
+    kept = keep(tmp_path, "a")
+    retained.push(client, "shop-prod", MARK, kept)
+    (source,) = client.sources_marked(retained.words(MARK))
+    client.delete("source", source["id"])
+    (kept.source / "start-app.sh").write_text("spoilt")
+    client.put_source(source["name"], retained.FILE, base64.b64encode(retained._packed(kept.folder)))
+    assert keep(tmp_path, "a").is_whole
+    assert retained.pull(client, MARK, kept.folder.parent) == 0
+    assert all(one.is_whole for one in releases.kept(kept.folder.parent))
 
 
 def test_the_last_three_stay_and_those_of_others_are_let_alone(tmp_path: Path, client: Client) -> None:

@@ -1,0 +1,41 @@
+"""What the history of a stack says of a deployment, and what is read from it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from toolkit import history, stack
+from toolkit.errors import StackLocked
+from toolkit.stack import StackResult
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+
+
+def _told(monkeypatch: pytest.MonkeyPatch, *updates: tuple[str, str]) -> Any:
+    told = tuple({"message": message, "result": result} for message, result in updates)
+    monkeypatch.setattr(stack, "run", lambda _drive, _action: StackResult({}, None, updates=told))
+    return object()
+
+
+def test_what_was_deployed_is_read_from_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    drive = _told(
+        monkeypatch,
+        ("removed leftovers of earlier runs", "succeeded"),
+        (history.message(C, ""), "failed"),
+        (history.message(A, "1234567890+", "rollback"), "succeeded"),
+        ("", "succeeded"),
+        ("release candidate", "succeeded"),
+        (history.message(B, "1234567890", "smoke skipped"), "succeeded"),
+    )
+    assert history.deployed(drive) == [C[:12], A[:12], B[:12]]
+    assert history.deployed(drive, succeeded=True) == [A[:12], B[:12]]
+
+
+def test_a_history_that_cannot_be_read_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_arguments: Any) -> StackResult:
+        raise StackLocked("no")
+
+    monkeypatch.setattr(stack, "run", run)
+    assert history.deployed(object()) == []  # type: ignore[arg-type]
