@@ -30,6 +30,7 @@ PLUGIN = "pulumi-resource-datarobot"
 PLUGIN_SERVER = "github://api.github.com/datarobot-community/pulumi-datarobot"
 HEARTBEAT = 15.0
 RETRY_DOWNLOAD_AFTER = 24 * 3600
+INSTALLS_WITHIN, DOWNLOADS_WITHIN = 300.0, 180.0  # seconds
 CLI_MODULE = Path(__file__).parent / "pulumi-cli"
 CLI_PACKAGE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
 VERSION_FLAG = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
@@ -196,20 +197,8 @@ def install_pulumi(places: Places, environ: Mapping[str, str], *, on_line: OnLin
     """Run Pulumi's own installer (PulumiCommand.install); give the reason when it fails, None when it worked."""
     on_line(f"Installing Pulumi {PULUMI_VERSION} with Pulumi's installer")
     code = "from pulumi.automation import PulumiCommand; PulumiCommand.install()"
-    try:
-        result = subprocess.run(
-            [str(places.deploy_python), "-c", code],
-            env={**environ, "HOME": str(places.home)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    lines = (result.stderr or result.stdout).strip().splitlines()
-    return None if result.returncode == 0 else (lines[-1][:200] if lines else f"exit code {result.returncode}")
+    command = [str(places.deploy_python), "-c", code]
+    return _reason(places, command, {**environ, "HOME": str(places.home)}, on_line, limit=INSTALLS_WITHIN)
 
 
 def find_plugin(places: Places, environ: Mapping[str, str]) -> Plugin | None:
@@ -247,7 +236,7 @@ def ensure_plugin(
     recently = failed.exists() and time.time() - failed.stat().st_mtime < RETRY_DOWNLOAD_AFTER
     if recently and may_stand_in and choice == "auto":
         return stand_in(places, failed.read_text().strip())
-    reason = download_plugin(environ, pulumi, server=server, on_line=on_line)
+    reason = download_plugin(places, environ, pulumi, server=server, on_line=on_line)
     if reason is None and (found := find_plugin(places, environ)):
         failed.unlink(missing_ok=True)
         return found
@@ -264,26 +253,19 @@ def ensure_plugin(
 
 
 def download_plugin(
-    environ: Mapping[str, str], pulumi: Tool, *, server: str = PLUGIN_SERVER, on_line: OnLine = _silent
+    places: Places,
+    environ: Mapping[str, str],
+    pulumi: Tool,
+    *,
+    server: str = PLUGIN_SERVER,
+    on_line: OnLine = _silent,
 ) -> str | None:
     """Let Pulumi download the plugin; give the reason when it fails, None when it worked."""
     on_line(f"Downloading the Pulumi plugin datarobot {PROVIDER_VERSION}")
     command = [str(pulumi.path), "plugin", "install", "resource", "datarobot", PROVIDER_VERSION, "--server", server]
-    try:
-        result = subprocess.run(
-            command,
-            # The registry is asked first otherwise, which takes long where there is no network; the server is known.
-            env={**environ, "PULUMI_DISABLE_REGISTRY_RESOLVE": "true", "PULUMI_SKIP_UPDATE_CHECK": "true"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    lines = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
-    return None if result.returncode == 0 else (lines[-1].strip()[:200] if lines else f"exit code {result.returncode}")
+    # The registry is asked first otherwise, which takes long where there is no network; the server is known.
+    known = {"PULUMI_DISABLE_REGISTRY_RESOLVE": "true", "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    return _reason(places, command, {**environ, **known}, on_line, limit=DOWNLOADS_WITHIN)
 
 
 def stand_in(places: Places, why: str) -> Plugin:
@@ -398,40 +380,70 @@ def _run(
     hint: str,
     cwd: Path | None = None,
 ) -> None:
-    """Run a program to its end and say now and then that it still runs.
+    """Run a program to its end. Raises ToolMissing with its last lines when it fails, and as `_ended`."""
+    try:
+        code, lines = _ended(places, command, environ, on_line, cwd=cwd)
+    except OSError as error:
+        raise ToolMissing(f"{what} could not be made: {error}", hint=hint) from error
+    if code != 0:
+        raise ToolMissing(
+            f"{what} could not be made: {Path(command[0]).name} ended with exit code {code}.",
+            hint=hint,
+            details=tuple(lines[-20:]),
+        )
 
-    Raises ToolMissing with its last lines when it fails, Cancelled when `places.stop` is set meanwhile.
+
+def _reason(
+    places: Places, command: Sequence[str], environ: Mapping[str, str], on_line: OnLine, *, limit: float
+) -> str | None:
+    """Run a program whose failure is no error; give the reason of it, None when it worked. Raises as `_ended`."""
+    try:
+        code, lines = _ended(places, command, environ, on_line, limit=limit)
+    except OSError as error:
+        return str(error)
+    said = [line.strip() for line in lines if line.strip()]
+    return None if code == 0 else (said[-1][:200] if said else f"exit code {code}")
+
+
+def _ended(
+    places: Places,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    on_line: OnLine,
+    *,
+    cwd: Path | None = None,
+    limit: float | None = None,
+) -> tuple[int, list[str]]:
+    """Run a program to its end and say now and then that it still runs; give its exit code and its lines.
+
+    `limit` is in seconds. Raises OSError when it does not start, TimeoutError when its time is over, and Cancelled when
+    `places.stop` is set meanwhile; it is ended then.
     """
     started = said = time.monotonic()
-    with tempfile.TemporaryFile("w+") as output:
-        try:
-            process = subprocess.Popen(
-                command,
-                env=dict(environ),
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ToolMissing(f"{what} could not be made: {error}", hint=hint) from error
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        process = subprocess.Popen(
+            command,
+            env=dict(environ),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
             while process.poll() is None:
                 if places.stop.wait(0.1):
-                    raise Cancelled(f"{what} was not made: the command ended before.")
-                if time.monotonic() - said > HEARTBEAT:
-                    said = time.monotonic()
+                    raise Cancelled(f"{Path(command[0]).name} was stopped: the command ended before.")
+                now = time.monotonic()
+                if limit and now - started > limit:
+                    raise TimeoutError(f"no answer within {limit:.0f} s")
+                if now - said > HEARTBEAT:
+                    said = now
                     on_line(f"  still at it, {said - started:.0f} s")
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
-        if process.returncode != 0:
-            output.seek(0)
-            raise ToolMissing(
-                f"{what} could not be made: {Path(command[0]).name} ended with exit code {process.returncode}.",
-                hint=hint,
-                details=tuple(output.read().splitlines()[-20:]),
-            )
+        output.seek(0)
+        return process.returncode, output.read().splitlines()

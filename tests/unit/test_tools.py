@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from toolkit import tools
-from toolkit.errors import ToolMissing
+from toolkit.errors import Cancelled, ToolMissing
 from toolkit.tools import Places
 
 
@@ -208,3 +208,30 @@ def test_a_pulumi_that_was_killed_while_it_was_asked_is_not_built_anew(tmp_path:
     once = tmp_path / "once"
     path = _program(tmp_path / "bin" / "pulumi", f"test -e {once} || {{ touch {once}; kill -9 $$; }}; echo v3.250.0\n")
     assert tools.find_pulumi(places, _environ(tmp_path)) == tools.Tool(path, "3.250.0", "PATH")
+
+
+HANGS = 'case "$1" in version) echo v3.250.0;; *) sleep 60;; esac\n'
+
+
+@pytest.mark.parametrize("way", ["installer", "download"])
+def test_what_hangs_is_ended_with_the_command(tmp_path: Path, places: Places, way: str) -> None:
+    program = _program(places.deploy_python if way == "installer" else tmp_path / "bin" / "pulumi", HANGS)
+    tool = tools.Tool(program, tools.PULUMI_VERSION, "a test")
+    with ThreadPoolExecutor(1) as pool:
+        if way == "installer":
+            made = pool.submit(lambda: str(tools.ensure_pulumi(places, _environ(tmp_path))))
+        else:
+            made = pool.submit(lambda: str(tools.ensure_plugin(places, _environ(tmp_path), tool, may_stand_in=True)))
+        time.sleep(0.5)
+        started = time.monotonic()
+        places.stop.set()
+        with pytest.raises(Cancelled):
+            made.result()
+        assert time.monotonic() - started < 2
+
+
+def test_what_hangs_has_a_limit(tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "DOWNLOADS_WITHIN", 0.3)
+    tool = tools.Tool(_program(tmp_path / "bin" / "pulumi", HANGS), tools.PULUMI_VERSION, "a test")
+    with pytest.raises(ToolMissing, match="no answer within 0 s"):
+        tools.ensure_plugin(places, _environ(tmp_path), tool, may_stand_in=False)
