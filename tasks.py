@@ -94,8 +94,10 @@ def smoke(
     """Prove on this machine that the app would work on the platform."""
     changed = {"APP_DIR": app, "ENVIRONMENT_DIR": environment, "RUNTIME_ENV": runtime_env, "APP_BUNDLE": bundle}
     if prove:
-        judged = {"mode": mode, "only": only, "as_json": json == "-"}
-        _commands("proving").prove(ROOT, stack, overrides=changed, env_file=env_file, **judged)
+        judged = {"mode": mode, "only": only, "fresh": fresh, "json_to": json}
+        named = {"--browser": browser, "--keep": keep, "--watch": watch, "--junit": junit, "--html": html}
+        beside = [option for option, value in named.items() if value]
+        _commands("proving").prove(ROOT, stack, overrides=changed, env_file=env_file, beside=beside, **judged)
         return
     how = {"mode": mode, "browser": browser, "only": only, "fresh": fresh, "keep": keep, "watch": watch}
     files = {"json_to": json, "junit": junit, "html": html}

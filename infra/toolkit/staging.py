@@ -46,13 +46,26 @@ def workroom(settings: Settings) -> Iterator[Path]:
     stages = settings.toolkit_dir / "stage"
     stages.mkdir(parents=True, exist_ok=True)
     for left in stages.glob(f"{WORKROOM}*"):
-        if not engines.is_alive(left.name.removeprefix(WORKROOM)):
-            shutil.rmtree(left, ignore_errors=True)
+        _leave(left)
     folder = stages / f"{WORKROOM}{engines.new_run()}"
     folder.mkdir()
     try:
         yield folder
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear(settings: Settings) -> None:
+    """Remove all that was staged, but not what a run that deploys nothing works with just now.
+
+    Only for whoever holds the locks of all stacks.
+    """
+    for folder in (settings.toolkit_dir / "stage").glob("*"):
+        _leave(folder)
+
+
+def _leave(folder: Path) -> None:
+    if not (folder.name.startswith(WORKROOM) and engines.is_alive(folder.name.removeprefix(WORKROOM))):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,8 +6,8 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,15 @@ def locked(settings: Settings) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def all_locked(settings: Settings) -> Iterator[None]:
+    """Keep other runs away from the folders of every stack. Raises StackLocked when one of them is worked on."""
+    with ExitStack() as held:
+        for path in sorted((settings.toolkit_dir / "locks").glob("*.lock")):
+            held.enter_context(locked(replace(settings, stack=path.stem)))
+        yield
 
 
 def audited(settings: Settings, on_event: OnEvent) -> OnEvent:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from invoke.exceptions import Exit
 
 from toolkit.commands import proving
 
+ROOT = Path(__file__).resolve().parents[2]
 OPTIONS: dict[str, Any] = {
     "overrides": {},
     "env_file": "",
@@ -41,6 +44,13 @@ def test_options_that_are_not_understood(
         proving.smoke(tmp_path, "", **{**OPTIONS, **changed})
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
+
+
+def test_what_says_nothing_when_the_app_is_broken_on_purpose_is_refused() -> None:
+    command = [sys.executable, "-m", "invoke", "smoke", "--prove", "--browser", "on", "--watch"]
+    ended = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert "--prove does not go with --browser, --watch." in ended.stderr
 
 
 def test_a_browser_that_has_to_be_there_and_is_not(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -136,11 +137,22 @@ def prove(
     env_file: str,
     mode: str,
     only: str,
-    as_json: bool,
+    fresh: bool,
+    json_to: str,
+    beside: Sequence[str] = (),
 ) -> None:
-    """Break the app in known ways, and show which of them smoke notices. Ends with exit code 4 when it missed one."""
+    """Break the app in known ways, and show which of them smoke notices. Ends with exit code 4 when it missed one.
+
+    `beside` names options that were given, too, and that say nothing here.
+    """
     from toolkit import prove as proving
 
+    if beside:
+        raise ConfigurationError(
+            f"--prove does not go with {', '.join(beside)}.",
+            hint="It breaks the app many times, without a browser and without a report of each: leave that out.",
+        )
+    as_json = json_to == "-"
     _require("--mode", mode, MODES)
     families = _families(only)
     console = Console(as_json=as_json)
@@ -156,14 +168,17 @@ def prove(
     try:
         with staging.workroom(settings) as room:
             release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
-            app = gate.build(engine, settings, release, bench)
+            app = gate.build(engine, settings, release, bench, fresh=fresh)
             found = proving.prove(engine, app, release.staged, options, host=address.host, on_event=show)
     finally:
         engine.close()
     outcomes = {name: found.count(name) for name in proving.OUTCOMES}
+    told = {"rate": found.rate, "proofs": [vars(proof) for proof in found.proofs], "outcomes": outcomes}
     if as_json:
-        console.document({"rate": found.rate, "proofs": [vars(proof) for proof in found.proofs], "outcomes": outcomes})
+        console.document(told)
     else:
+        if json_to:
+            write_whole(Path(json_to), json.dumps(told, indent=2) + "\n")
         said = ", ".join(f"{count} {name}" for name, count in outcomes.items())
         console.line(f"{len(found.proofs)} mutations: {said}. Of those that apply, smoke noticed {found.rate:.0%}.")
     if found.count("survived"):
