@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
+from toolkit import settings as configuration
 from toolkit.commands import proving
+from toolkit.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS: dict[str, Any] = {
@@ -61,6 +63,29 @@ def test_a_browser_that_has_to_be_there_and_is_not(
         proving.smoke(tmp_path, "", **{**OPTIONS, "browser": "on"})
     assert ended.value.code == 10
     assert "gone is no browser" in capsys.readouterr().err
+
+
+def test_what_is_saved_during_a_run_is_smoked_after_it(tmp_path: Path) -> None:
+    app, environment = tmp_path / "app", tmp_path / "environment"
+    app.mkdir()
+    environment.mkdir()
+    told = {"APP_DIR": str(app), "ENVIRONMENT_DIR": str(environment)}
+    runs = []
+
+    def once() -> None:
+        runs.append(len(runs))
+        if len(runs) == 1:
+            (app / "index.ts").write_text("saved meanwhile")
+            return
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        proving._at_every_change(
+            Console(),
+            once,
+            lambda: configuration.load(told, tmp_path / ".env", stack="dev", root=tmp_path, defaults={}),
+        )
+    assert runs == [0, 1]
 
 
 def test_an_app_that_cannot_ship_gets_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from toolkit.source import NotShippable
 PLACEHOLDER_TOKEN = Secret(hashlib.sha256(b"smoke without an account").hexdigest())
 PLACEHOLDER_ENDPOINT = "https://app.datarobot.com/api/v2"
 MODES = ("strip", "keep")
+LOOKS_EVERY = 200  # milliseconds between two looks for a change
 NO_CHROMIUM = "no Chromium was found, so no browser looked at the page: install one, or name it with CHROMIUM=…"
 
 
@@ -254,13 +255,19 @@ def _at_every_change(console: Console, once: Callable[[], object], settings: Cal
     """Do it again whenever something changes in the folders of app and environment, until Ctrl-C."""
     from watchfiles import watch
 
-    folders = settings()
+    wanted, watched = settings(), None
+    changes: Iterator[object] = iter(())
     while True:
+        if watched != (wanted.app, wanted.environment):
+            watched = (wanted.app, wanted.environment)
+            changes = watch(*watched, raise_interrupt=True, yield_on_timeout=True, rust_timeout=LOOKS_EVERY)
+            next(changes)  # from now on: what changes during a run has to be seen after it
         try:
             once()
-            folders = settings()
         except ToolkitError as error:
             console.error(error)
         console.line("Waiting for a change: Ctrl-C ends it.")
-        if not next(watch(folders.app, folders.environment, raise_interrupt=True), None):
+        if not next(filter(None, changes), None):
             return
+        with suppress(ToolkitError):  # `once` tells what is wrong with them
+            wanted = settings()
