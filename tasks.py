@@ -152,7 +152,7 @@ def deploy(
     | CONFIRM
     | JSON
     | LOUD
-    | {"to": "The release, as history shows it (default: the last proved one before this)."}
+    | {"to": "The release, as history shows it (default: the last proved one that is not deployed)."}
 )
 def rollback(
     _c: Context,

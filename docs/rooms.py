@@ -15,6 +15,7 @@ DOES = {
     "converge": "preview, ask, carry out, tidy up",
     "proof": "the URL serves this release",
     "shelf": "releases to go back to",
+    "history": "what was deployed, and by whom",
     "observe": "what is there; drift; copies",
     "driving": "Pulumi made ready",
     "doctor": "what is in the way, and what to do",
@@ -76,6 +77,7 @@ DOES = {
     "limits": "how long phases may take",
     "errors": "message, hint, exit code",
     "stamps": "which files have not changed",
+    "deadruns": "runs that have died",
 }
 # The first room of a row, and what the rows from there on are for, with their colour.
 ZONES = {

@@ -42,7 +42,8 @@ SHOWN_NOWHERE = ("DATAROBOT_API_TOKEN", "PULUMI_ACCESS_TOKEN")
 class Driver:
     """What every call needs: interpreter of the deploy environment, CLI, plugin, folders, and the child's environment.
 
-    `environ` holds endpoint, token, state backend and passphrase; nothing else reaches Pulumi.
+    `environ` holds endpoint, token, state backend and passphrase; nothing else reaches Pulumi. `runs` is where the runs
+    that died here are noted (`deadruns`), when others have the state, too.
     """
 
     python: Path
@@ -52,6 +53,7 @@ class Driver:
     work_dir: Path
     stack: str
     environ: Mapping[str, str]
+    runs: Path | None = None
 
     @property
     def described(self) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from toolkit import baseimage, preflight, recovery, stackconfig, statefiles, tools
+from toolkit import baseimage, preflight, recovery, stack, stackconfig, statefiles, tools
 from toolkit import engine as engines
 from toolkit import settings as configuration
 from toolkit.bench import Bench
@@ -303,10 +303,10 @@ def _lock(settings: Settings, bench: Bench, *, holding: bool = False) -> Answer:
         return Answer("a command of this checkout works on the stack", "Wait for it to end.", doubtful=True)
     with suppress(OSError, ValueError):
         if (owner := statefiles.lock_owner(settings, bench.places.home)) is not None:
-            gone = owner.is_dead
+            dead = stack.is_dead(owner, statefiles.dead_runs(settings, bench.places.home))
             return Answer(
-                f"held by {owner}{', which is gone' if gone else ''}",
-                "The next command removes it." if gone else f"When it is dead: invoke cancel --stack {settings.stack}",
+                f"held by {owner}{', which is gone' if owner.is_gone else ''}",
+                "The next command removes it." if dead else stack.unlocking(settings.stack, owner),
                 doubtful=True,
             )
     return Answer("free")

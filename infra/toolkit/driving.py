@@ -36,4 +36,5 @@ def driver(settings: Settings, bench: Bench) -> Driver:
             token=token,
             backend=statefiles.state_backend(settings, bench.places.home),
         ),
+        runs=statefiles.dead_runs(settings, bench.places.home),
     )

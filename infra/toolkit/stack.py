@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit import child, explain, stackconfig
+from toolkit import child, deadruns, explain, stackconfig
 from toolkit.child import Driver, Event, Warm
 from toolkit.errors import (
     Cancelled,
@@ -115,8 +115,8 @@ def run(
     `answers` answer other events after which the child waits (`state`, `held`: see `automation`); `go` when missing.
 
     With `refresh` it first reads into the state what the platform really has. `message` is what the history shows of a
-    deployment, `most` how many entries of it are wanted. `state` is what `import` brings back. A lock whose owner has
-    died on this machine is removed, with an event that says so. `warm` is a child that was started beforehand, and
+    deployment, `most` how many entries of it are wanted. `state` is what `import` brings back. The lock of a run that
+    has died (`is_dead`) is removed, with an event that says so. `warm` is a child that was started beforehand, and
     perhaps asked for the same (`ask_ahead`).
 
     Raises StackMissing, StackLocked, ToolMissing or DeploymentFailed (its details are Pulumi's own diagnostics), and
@@ -135,7 +135,7 @@ def run(
         return _carried_out(driver, request, on_event, replies, warm)
     except StackLocked as locked:
         owner = lock_owner("\n".join(locked.details))
-        if owner is None or not owner.is_dead:
+        if owner is None or not is_dead(owner, driver.runs):
             raise
         on_event(unlocked(owner))
         _carried_out(driver, {**request, "action": "cancel", "inputs": None}, _silent, {})
@@ -185,8 +185,8 @@ class LockOwner:
         return f"{self.user}@{self.host} (process {self.pid}) since {self.since}"
 
     @property
-    def is_dead(self) -> bool:
-        """Whether that is certain: it ran on this machine, and no Pulumi has its number any more."""
+    def is_gone(self) -> bool:
+        """Whether it ran on a machine of this name, and no Pulumi of this one has its number any more."""
         if self.host != socket.gethostname():
             return False
         try:
@@ -198,9 +198,24 @@ class LockOwner:
         return name != "pulumi"
 
 
+def is_dead(owner: LockOwner, runs: Path | None) -> bool:
+    """Whether the owner of a lock has certainly died: it is gone, and it was one of the `runs` of this folder.
+
+    None stands for a state that only this folder has.
+    """
+    return owner.is_gone and (runs is None or deadruns.covers(runs, owner.since))
+
+
 def unlocked(owner: LockOwner) -> Event:
     """Give the event that tells that the lock of a dead one was removed."""
     return {"event": "line", "text": f"Removed the lock of {owner}: that process is gone.", "audit": True}
+
+
+def unlocking(name: str, owner: LockOwner | None) -> str:
+    """Say what to do about a lock that nobody removes by itself."""
+    if owner and owner.is_gone:
+        return f"Unless it runs on another machine that is called {owner.host}: invoke cancel --stack {name}"
+    return f"Wait for it to end. When it is certainly dead: invoke cancel --stack {name}"
 
 
 def lock_owner(text: str) -> LockOwner | None:
@@ -276,7 +291,7 @@ def _error(driver: Driver, action: Action, last: Event, events: Sequence[Event],
         by = f" by {owner}" if owner else ""
         return StackLocked(
             f"The stack {driver.stack!r} is locked{by}.",
-            hint=f"Wait for it to end. When it is certainly dead: invoke cancel --stack {driver.stack}",
+            hint=unlocking(driver.stack, owner),
             details=_tail(text),
         )
     if last.get("kind") == "version":

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 
-from toolkit import stack, stackconfig
+from toolkit import deadruns, stack, stackconfig
 from toolkit.child import Event
 from toolkit.errors import StackLocked
 from toolkit.settings import Settings
@@ -102,9 +102,19 @@ def locked(settings: Settings) -> Iterator[None]:
             hint="Wait for it to end; the lock goes with its process.",
         ) from None
     try:
-        yield
+        with deadruns.noted(_runs(settings)):
+            yield
     finally:
         lock.release()
+
+
+def dead_runs(settings: Settings, home: Path) -> Path | None:
+    """Give where the runs of this folder that died are noted; None when nobody else has the state."""
+    return None if _is_own(settings, home) else _runs(settings)
+
+
+def _runs(settings: Settings) -> Path:
+    return settings.toolkit_dir / "locks" / f"{settings.stack}.runs"
 
 
 @contextmanager
@@ -223,7 +233,7 @@ def forget_the_dead(settings: Settings, home: Path, on_event: OnEvent) -> None:
     """
     with suppress(OSError, ValueError, KeyError):
         for path, owner in _locks(settings, home):
-            if owner.is_dead:
+            if stack.is_dead(owner, dead_runs(settings, home)):
                 path.unlink(missing_ok=True)
                 audited(settings, on_event)(stack.unlocked(owner))
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -207,12 +208,17 @@ def test_the_lock_of_a_run_that_has_died_goes_and_no_other(tmp_path: Path, elsew
     folder = state / ".pulumi" / "locks" / "organization" / "bun-to-datarobot" / "dev"
     folder.mkdir(parents=True)
     here = {"pid": 2**22 + 1, "username": "ann", "hostname": socket.gethostname(), "timestamp": "2026-11-23T10:00:00Z"}
-    for name, told in {"dead": here, "far": {**here, "hostname": "laptop"}}.items():
+    locks = {"dead": here, "far": {**here, "hostname": "laptop"}}
+    if elsewhere:  # a machine may have the name of this one: only what was locked in the time of a run here is ours
+        locks["namesake"] = {**here, "timestamp": "2026-11-23T11:00:00Z"}
+    for name, told in locks.items():
         (folder / f"{name}.json").write_text(json.dumps(told))
     events: list[dict[str, Any]] = []
-    (tmp_path / ".toolkit").mkdir(exist_ok=True)
+    (tmp_path / ".toolkit" / "locks").mkdir(parents=True)
+    began = datetime.fromisoformat("2026-11-23T09:59:50Z").timestamp()
+    (tmp_path / ".toolkit" / "locks" / "dev.runs").write_text(json.dumps([[began, began + 60, 2**22 + 1]]))
     statefiles.forget_the_dead(settings, tmp_path, events.append)
-    assert [path.stem for path in folder.iterdir()] == ["far"]
+    assert sorted(path.stem for path in folder.iterdir()) == ["far", "namesake"][: 1 + elsewhere]
     assert [event["text"].startswith("Removed the lock of ann@") for event in events] == [True]
     assert "that process is gone" in (tmp_path / ".toolkit" / "audit.log").read_text()
 

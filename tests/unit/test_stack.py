@@ -563,7 +563,8 @@ def test_whether_the_owner_of_a_lock_is_dead(host: str, pid: int, dead: bool) ->
     owner = stack.lock_owner(LOCKED.format(host=host, pid=pid))
     assert owner is not None
     assert str(owner) == f"ann@{host} (process {pid}) since 2026-11-23T10:00:00Z"
-    assert owner.is_dead is dead  # this process has the number, but it is no Pulumi
+    assert owner.is_gone is dead  # this process has the number, but it is no Pulumi
+    assert stack.is_dead(owner, None) is dead
     assert stack.lock_owner("nothing of the kind") is None
 
 
