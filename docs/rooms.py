@@ -78,6 +78,7 @@ DOES = {
     "errors": "message, hint, exit code",
     "stamps": "which files have not changed",
     "deadruns": "runs that have died",
+    "liveness": "does a process live?",
 }
 # The first room of a row, and what the rows from there on are for, with their colour.
 ZONES = {

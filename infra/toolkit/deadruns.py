@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+from toolkit.liveness import lives
+
 MOST = 20  # that are remembered
 ROUNDED = 1.0  # seconds: Pulumi tells the time of a lock without its fraction
 
@@ -44,19 +46,9 @@ def covers(path: Path, moment: str) -> bool:
     except ValueError:
         return False
     return any(
-        since - ROUNDED <= at and (at <= until if until else not _lives(process))
+        since - ROUNDED <= at and (at <= until if until else not lives(process))
         for since, until, process in _read(path)
     )
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _read(path: Path) -> list[_Run]:

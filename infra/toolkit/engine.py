@@ -26,6 +26,7 @@ from docker.tls import TLSConfig
 from requests.exceptions import RequestException
 
 from toolkit.errors import ToolMissing
+from toolkit.liveness import lives
 
 LABEL = "bun-to-datarobot"
 RUN_LABEL, OWNER_LABEL = f"{LABEL}.run", f"{LABEL}.owner"
@@ -230,12 +231,4 @@ def new_run() -> str:
 def is_alive(run_id: str) -> bool:
     """Whether the process that a run belongs to still lives; one elsewhere counts as alive."""
     host, _, rest = run_id.rpartition(".")[0].rpartition(".")
-    if host != machine() or not rest.isdigit():
-        return True
-    try:
-        os.kill(int(rest), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return host != machine() or not rest.isdigit() or lives(int(rest))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from toolkit import leaks
 from toolkit.errors import ConfigurationError
+from toolkit.liveness import lives
 from toolkit.runtime_env import NAME as RUNTIME_ENV
 from toolkit.runtime_env import RuntimeEnv
 from toolkit.selection import EXCLUDED, IGNORE_FILE, IgnoreFile, LeftOut, Selection, read_ignore_file, select
@@ -351,7 +352,8 @@ def _draft_of(target: Path) -> Iterator[Path]:
     with _writing(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         for left in target.parent.glob(f".{target.name}.*.draft"):
-            if not _is_alive(left.name.split(".")[-3]):
+            owner = left.name.split(".")[-3]
+            if not (owner.isdigit() and lives(int(owner))):
                 shutil.rmtree(left, ignore_errors=True)
         room = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}.", suffix=".draft", dir=target.parent))
     try:
@@ -360,16 +362,6 @@ def _draft_of(target: Path) -> Iterator[Path]:
         yield draft
     finally:
         shutil.rmtree(room, ignore_errors=True)
-
-
-def _is_alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _put_in_place(draft: Path, target: Path) -> None:

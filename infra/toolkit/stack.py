@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from toolkit.errors import (
     TimedOut,
     ToolMissing,
 )
+from toolkit.liveness import lives
 from toolkit.stackconfig import StackInputs, StackOutputs
 
 Action = Literal["preview", "deploy", "destroy", "tidy", "describe", "history", "refresh", "cancel", "export", "import"]
@@ -189,13 +191,11 @@ class LockOwner:
         """Whether it ran on a machine of this name, and no Pulumi of this one has its number any more."""
         if self.host != socket.gethostname():
             return False
-        try:
-            name = Path(f"/proc/{self.pid}/comm").read_text().strip()
-        except FileNotFoundError:
-            return Path("/proc/self").exists()
-        except OSError:
-            return False
-        return name != "pulumi"
+        if not lives(self.pid):
+            return True
+        with suppress(OSError):
+            return Path(f"/proc/{self.pid}/comm").read_text().strip() != "pulumi"
+        return False
 
 
 def is_dead(owner: LockOwner, runs: Path | None) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import textwrap
 import time
@@ -566,6 +567,23 @@ def test_whether_the_owner_of_a_lock_is_dead(host: str, pid: int, dead: bool) ->
     assert owner.is_gone is dead  # this process has the number, but it is no Pulumi
     assert stack.is_dead(owner, None) is dead
     assert stack.lock_owner("nothing of the kind") is None
+
+
+def test_a_pulumi_that_is_dead_and_that_nobody_has_collected_is_gone(tmp_path: Path) -> None:
+    program = tmp_path / "pulumi"
+    program.write_text("#!/bin/sh\nread line\n")
+    program.chmod(0o755)
+    running = subprocess.Popen([program], stdin=subprocess.PIPE)
+    owner = stack.LockOwner("ann", HERE, running.pid, "2026-11-23T10:00:00Z")
+    until = time.monotonic() + 5
+    while owner.is_gone and time.monotonic() < until:  # it is another program until it has become this one
+        time.sleep(0.01)
+    assert not owner.is_gone
+    running.kill()
+    os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOWAIT)
+    assert Path(f"/proc/{running.pid}").exists()
+    assert owner.is_gone
+    running.communicate()
 
 
 # --- what the child asks beside the preview ---------------------------------------------------------------------------

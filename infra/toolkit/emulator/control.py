@@ -22,6 +22,7 @@ from filelock import FileLock
 from toolkit.emulator import identity
 from toolkit.emulator.exposure import refuse_exposure
 from toolkit.errors import ConfigurationError, TimedOut, ToolkitError
+from toolkit.liveness import lives
 from toolkit.settings import Secret
 
 PREFERRED_PORT = 8085
@@ -266,8 +267,4 @@ def _free(port: int) -> bool:
 def _alive(pid: int) -> bool:
     if child := _children.get(pid):
         return child.poll() is None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    return lives(pid)
