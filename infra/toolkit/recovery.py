@@ -153,7 +153,9 @@ def tidy(driver: Driver, *, client: Client, on_event: OnEvent, for_good: bool = 
                 problems.append(f"{stray}: {error.message}")
             else:
                 removed.append(stray)
-                note(on_event, f"Removed {stray}, which an earlier run left behind.")
+                kept = retained.words(str(state.get("mark", ""))) in stray.name
+                why = "a release to go back to" if kept else "which an earlier run left behind"
+                note(on_event, f"Removed {stray}, {why}.")
         return "stop" if problems else "go"
 
     try:

@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
 
 from tests.reliability import together  # noqa: E402
 from tests.reliability.bed import bed  # noqa: E402
+from tests.stack.checkout import APP, FAILS_FOR_VISITORS, Checkout  # noqa: E402
 
 STORE = "moto[server,s3]==5.2.5"
 ENVIRONMENT = ROOT / ".nox" / "store"
@@ -61,6 +62,37 @@ def _make_bucket(port: int) -> None:
             time.sleep(0.2)
 
 
+def _go_back_on_every_machine(folder: Path, more: dict[str, str]) -> None:
+    """What one machine went back to serves again when a release of another one turns out bad."""
+    one, other = (Checkout.copy(ROOT, folder / name / "toolkit") for name in ("one", "other"))
+    one.env = other.env = {
+        **more,
+        "EMULATOR_DATA": str(folder / "platform"),
+        "DATAROBOT_PROVIDER": "stand-in",
+        "VERIFY_SECONDS": "8",
+    }
+    stack = ("--stack", "local", "--yes", "--json")
+    try:
+        releases = []
+        for word in ("first", "second", "third"):
+            one.write("custom_application/index.html", APP["index.html"].replace("first", word))
+            releases.append(str(one.deploy()["release"]))
+        assert one.invoke("rollback", *stack, "--to", releases[1]).code == 0
+        other.write("custom_application/server.ts", FAILS_FOR_VISITORS)
+        bad = other.invoke("deploy", *stack)
+        assert bad.code == 6, bad.stdout
+        assert f"Release {releases[1][:12]} serves again" in bad.last["error"], bad.last
+        back = other.invoke("rollback", *stack, "--to", releases[0])
+        assert (back.code, back.last["release"]) == (0, releases[0]), back.stdout
+        assert other.invoke("destroy", *stack[:3]).code == 0
+        assert one.deploy()["changes"] == {"create": 3}
+        none = one.invoke("rollback", *stack)
+        assert (none.code, "no earlier release" in none.last["error"]) == (2, True), none.stdout
+        assert one.invoke("destroy", *stack[:3]).code == 0
+    finally:
+        one.close()
+
+
 def main() -> int:
     """Run it; an assertion says what was wrong."""
     with tempfile.TemporaryDirectory(prefix="backends-") as name:
@@ -82,6 +114,8 @@ def main() -> int:
                 left = first.platform()
                 assert not any(left.values()), left
                 print("the first checkout removes what the second has deployed")
+            _go_back_on_every_machine(folder, more)
+            print("each checkout goes back to what served before, whichever of them had proved it")
     return 0
 
 

@@ -80,7 +80,7 @@ def meet(bed: Bed, kill: Kill, takes: float) -> Outcome:
     if again.code:
         trouble = f"exit code {again.code}: {again.error}; {trouble}"
     if left:
-        trouble = f"{len(left)} processes outlive it: {[_words(pid) for pid in left]}; {trouble}"
+        trouble = f"{len(left)} processes outlive it: {[words(pid) for pid in left]}; {trouble}"
     order = sum(line.startswith(("Removed the", "The platform lacks")) for line in again.lines)
     return Outcome(kill, at, ended, len(left), order, trouble, time.monotonic() - started)
 
@@ -101,9 +101,9 @@ def victims(victim: str, command: int, family: list[int]) -> list[int]:
     if victim == "all":
         return [command, *family]
     if victim == "driver":
-        return [pid for pid in family if "toolkit.automation" in _words(pid)]
+        return [pid for pid in family if "toolkit.automation" in words(pid)]
     if victim == "pulumi":
-        return [pid for pid in family if _words(pid).split(" ")[0].endswith("/pulumi")]
+        return [pid for pid in family if words(pid).split(" ")[0].endswith("/pulumi")]
     return [command]
 
 
@@ -122,7 +122,8 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def _words(pid: int) -> str:
+def words(pid: int) -> str:
+    """Give the command line of a process; empty for one that is dead."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:

@@ -94,8 +94,10 @@ def two_stacks_work_at_once(first: Bed) -> None:
 
 def pulumi_of(command: int) -> int:
     """The process id of the Pulumi that a command drives."""
-    (found,) = kills.victims("pulumi", command, kills.descendants(command))
-    return found
+    family = kills.descendants(command)
+    found = kills.victims("pulumi", command, family)
+    assert len(found) == 1, {pid: kills.words(pid) for pid in family}
+    return found[0]
 
 
 def platform_is_empty(bed: Bed) -> bool:

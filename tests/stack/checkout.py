@@ -22,6 +22,12 @@ Bun.serve({ port: 8080, hostname: "0.0.0.0", async fetch(request) {
   return new Response("not here", { status: 404 });
 } });
 """
+# Only the platform tells an app its own address, so smoke cannot see it; the platform's probe is no visitor.
+FAILS_FOR_VISITORS = SERVER.replace(
+    "const { pathname }",
+    'if (process.env.DR_CUSTOM_APP_EXTERNAL_URL && request.headers.has("x-user-email"))\n'
+    '    return new Response("no", { status: 500 });\n  const { pathname }',
+)
 APP = {
     "build-app.sh": "#!/bin/sh\nbun --version >version.txt\n",
     "start-app.sh": "#!/bin/sh\nset -a; . ./.env; set +a\nexec bun server.ts\n",

@@ -14,16 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.stack.checkout import APP, SERVER, Checkout
+from tests.stack.checkout import APP, FAILS_FOR_VISITORS, SERVER, Checkout
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine]
 
-# Only the platform tells an app its own address, so smoke cannot see it; the platform's probe is no visitor.
-FAILS_FOR_VISITORS = SERVER.replace(
-    "const { pathname }",
-    'if (process.env.DR_CUSTOM_APP_EXTERNAL_URL && request.headers.has("x-user-email"))\n'
-    '    return new Response("no", { status: 500 });\n  const { pathname }',
-)
 DIES_THERE = 'if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) { console.error("cannot live here"); process.exit(9); }\n'
 
 

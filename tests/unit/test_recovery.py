@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tests.contract.local_platform import LocalPlatform, local_platform
-from toolkit import recovery, stack, stackconfig
+from toolkit import recovery, retained, stack, stackconfig
 from toolkit.datarobot import Client, PlatformError
 from toolkit.errors import DeploymentFailed
 from toolkit.recovery import Found, Stray
-from toolkit.stack import StackResult
+from toolkit.stack import Action, StackResult
 from toolkit.stackconfig import StackInputs
 
 MARK = "0a1b2c3d"
@@ -159,13 +159,15 @@ class Pulumi:
         return StackResult({}, None, stopped=answer == "stop")
 
 
-def carried_out(monkeypatch: pytest.MonkeyPatch, client: Client, state: dict[str, Any]) -> tuple[list[str], list[str]]:
+def carried_out(
+    monkeypatch: pytest.MonkeyPatch, client: Client, state: dict[str, Any], action: Action = "deploy"
+) -> tuple[list[str], list[str]]:
     pulumi = Pulumi(state)
     monkeypatch.setattr(stack, "run", pulumi)
     said: list[str] = []
     driver: Any = None
     try:
-        recovery.run(driver, "deploy", client=client, on_event=lambda event: said.append(event["text"]))
+        recovery.run(driver, action, client=client, on_event=lambda event: said.append(event["text"]))
     finally:
         said.extend(["--", *pulumi.heard])
     return said[: said.index("--")], pulumi.heard
@@ -187,6 +189,15 @@ def test_strays_go_under_the_lock_and_the_command_begins_again(
         f"Removed the application {platform_name(made)}",
         f"Removed the source shop-prod-source-{MARK}-{made.environment[-7:]}",
     ]
+
+
+def test_releases_that_are_kept_go_with_the_stack_and_are_called_so(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = client.put_source(f"shop-prod{retained.words(MARK)}{'a' * 12}", retained.FILE, b"x")  # noqa: A001
+    said, heard = carried_out(monkeypatch, client, NOTHING, "destroy")
+    assert heard == ["destroy: stop", "tidy: go", "destroy: go"]
+    assert said == [f"Removed the source shop-prod-release-{MARK}-{'a' * 12} ({id}), a release to go back to."]
 
 
 def platform_name(made: Made) -> str:
