@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,8 +18,8 @@ from socket import socket
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
 
-from tests.reliability import together  # noqa: E402
-from tests.reliability.bed import bed  # noqa: E402
+from tests.reliability import kills, together  # noqa: E402
+from tests.reliability.bed import Bed, bed  # noqa: E402
 from tests.stack.checkout import APP, FAILS_FOR_VISITORS, Checkout  # noqa: E402
 
 STORE = "moto[server,s3]==5.2.5"
@@ -62,6 +64,25 @@ def _make_bucket(port: int) -> None:
             time.sleep(0.2)
 
 
+def _killed(first: Bed) -> None:
+    """Kill a deployment, with all that it has started, while it holds the lock."""
+    child = together.start_building(first)
+    for pid in (child.pid, *kills.descendants(child.pid)):
+        os.kill(pid, signal.SIGKILL)
+    child.wait()
+    first.immediate()
+
+
+def _a_lock_goes_when_its_owner_has_died_here(first: Bed, second: Bed) -> None:
+    """The folder whose run has died removes its lock; another one, on a machine of the same name, leaves it alone."""
+    _killed(first)
+    elsewhere = second.run("deploy")
+    assert elsewhere.code == together.LOCKED, elsewhere
+    here = first.run("deploy")
+    assert here.code == 0, here
+    assert any(line.startswith("Removed the lock of") for line in here.lines), here
+
+
 def _go_back_on_every_machine(folder: Path, more: dict[str, str]) -> None:
     """What one machine went back to serves again when a release of another one turns out bad."""
     one, other = (Checkout.copy(ROOT, folder / name / "toolkit") for name in ("one", "other"))
@@ -103,6 +124,9 @@ def main() -> int:
             with bed(folder / "bed", **more) as first:
                 first.immediate()
                 second = together.shared(first, folder)
+                _a_lock_goes_when_its_owner_has_died_here(first, second)
+                print("the lock of a run that was killed goes where it was noted, and nowhere else")
+                assert first.run("destroy").code == 0
                 together.one_works_and_one_is_told(first, second)
                 print("locks and history are shared, the second checkout has nothing to do")
                 second.change()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,26 @@ def history(bed: Bed) -> list[dict[str, Any]]:
     return [dict(one) for one in found.updates]
 
 
-def one_works_and_one_is_told(first: Bed, second: Bed) -> None:
-    """Two deployments of one stack at once, from two checkouts; then the second one finds nothing to do."""
-    first.ask("POST", "faults", {"rules": [STILL_BUILDING]})
-    before = len(first.requests())
-    child = kills.start(first, "deploy")
+def start_building(bed: Bed) -> subprocess.Popen[bytes]:
+    """Start a deployment, and wait until Pulumi makes the environment, whose build does not end: it holds the lock."""
+    bed.ask("POST", "faults", {"rules": [STILL_BUILDING]})
+    before = len(bed.requests())
+    child = kills.start(bed, "deploy")
     deadline = time.monotonic() + 120
-    while not any(one["method"] == "POST" and "/api/" in one["path"] for one in first.requests()[before:]):
+    while not any(_makes_environment(one) for one in bed.requests()[before:]):
         assert child.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    return child
+
+
+def _makes_environment(request: dict[str, Any]) -> bool:
+    return request["method"] == "POST" and request["path"].endswith("/executionEnvironments/")
+
+
+def one_works_and_one_is_told(first: Bed, second: Bed) -> None:
+    """Two deployments of one stack at once, from two checkouts; then the second one finds nothing to do."""
+    child = start_building(first)
     told = second.run("deploy")
     assert told.code == LOCKED, told
     assert "is locked by" in told.error, told
