@@ -8,6 +8,7 @@ the token in Settings like any other (`with_local_platform` puts them there).
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -121,7 +122,7 @@ def rollback(
         with bench.within("preview"):
             there = shelf.there(settings, drive, bench)
             last = next(iter(history.deployed(drive) or [one.id for one in releases.kept(there)]), "")
-        kept = releases.choose(there, settings.app_name, last, to=to)
+        kept = releases.choose(there, last, to=to)
         release, outputs, changes, verified = _serve_again(settings, drive, kept, bench, confirm)
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
 
@@ -154,7 +155,8 @@ def _serve_again(
     bench: Bench,
     confirm: Callable[[Mapping[str, int]], bool],
 ) -> tuple[Release, StackOutputs, Mapping[str, int], int]:
-    """Deploy a kept release and prove that it serves."""
+    """Deploy a kept release, with the name that the app had then, and prove that it serves."""
+    settings = dataclasses.replace(settings, app_name=kept.app)
     release = shelf.staged_again(settings, kept, bench)
     told = history.message(release.digest, kept.commit, "rollback")
     outputs, changes = converge.converge(settings, drive, release, bench, confirm, told)
@@ -181,7 +183,7 @@ def _rolled_back(
             try:
                 there, now = shelf.there(settings, drive, bench), failed.digest[: releases.SHORT]
                 before = next((one for one in history.deployed(drive, succeeded=True) if one != now), "")
-                kept = releases.choose(there, settings.app_name, now, before=before)
+                kept = releases.choose(there, now, before=before)
             except ConfigurationError:
                 return error  # a first deployment: there is nothing to go back to
             bench.line(f"Going back to release {kept.id}: {error.message}")

@@ -102,13 +102,13 @@ def kept(shelf: Path) -> list[Kept]:
     return sorted(found, key=lambda one: -one.at)
 
 
-def choose(shelf: Path, app: str, current: str, *, before: str = "", to: str = "") -> Kept:
-    """Give the release of `app` to go back to: the one that `to` begins to name, else one whose id is not `current`.
+def choose(shelf: Path, current: str, *, before: str = "", to: str = "") -> Kept:
+    """Give the release to go back to: the one that `to` begins to name, else one whose id is not `current`.
 
     That is the one that served `before`, when it is kept, else the one that was proved last. One whose files are not
     what they were is passed over. Raises ConfigurationError that lists what there is.
     """
-    there = [one for one in kept(shelf) if one.app == app and one.is_whole]
+    there = [one for one in kept(shelf) if one.is_whole]
     if to:
         fitting = [one for one in there if one.digest.startswith(to)]
     else:

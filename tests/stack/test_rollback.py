@@ -32,6 +32,11 @@ def _page(checkout: Checkout) -> str:
     return httpx.get(checkout.application_url(), headers={"Authorization": f"Bearer {token}"}).text
 
 
+def _name(checkout: Checkout) -> str:
+    resources = json.loads(checkout.invoke("status", "--stack", "local", "--json").stdout)["resources"]
+    return next(str(one["name"]) for one in resources if one["type"] == "CustomApplication")
+
+
 def _write_page(checkout: Checkout, word: str) -> None:
     checkout.write("custom_application/index.html", APP["index.html"].replace("first", word))
 
@@ -52,6 +57,11 @@ def test_a_release_that_fails_its_proof_makes_room_for_the_one_before(checkout: 
     assert f"Release {first['release'][:12]} serves again." in dead.stderr
     assert "first" in _page(checkout)
     checkout.write("custom_application/server.ts", FAILS_FOR_VISITORS)
+    renamed = checkout.invoke("deploy", "--stack", "local", "--yes", APP_NAME="another-name")
+    assert renamed.code == 6, renamed.stdout + renamed.stderr
+    assert f"Release {first['release'][:12]} serves again." in renamed.stderr
+    assert "first" in _page(checkout)
+    assert _name(checkout) == "dr-nb-admin-viewer-local"
     kept = checkout.invoke("deploy", "--stack", "local", "--yes", "--no-rollback")
     assert kept.code == 6
     assert "serves again" not in kept.stderr

@@ -10,7 +10,7 @@ from toolkit.errors import ConfigurationError
 from toolkit.source import SourceFile, StagedSource
 
 
-def keep(folder: Path, name: str, app: str = "shop") -> releases.Kept:
+def keep(folder: Path, name: str) -> releases.Kept:
     source = folder / "staged"
     source.mkdir(parents=True, exist_ok=True)
     (source / "start-app.sh").write_text(f"#!/bin/sh\n# {name}\n")
@@ -19,7 +19,7 @@ def keep(folder: Path, name: str, app: str = "shop") -> releases.Kept:
     files = tuple(SourceFile(path, 0o755, source / path) for path in (".env", "start-app.sh"))
     staged = StagedSource(source, files, (), "0" * 64, 0)
     shelf, archive = folder / "shelf", folder / "context.zip"
-    return releases.keep(shelf, app, (name * 64)[:64], staged, archive, {"": name}, commit="c")
+    return releases.keep(shelf, "shop", (name * 64)[:64], staged, archive, {"": name}, commit="c")
 
 
 def test_the_last_three_are_kept_without_the_runtime_env(tmp_path: Path) -> None:
@@ -42,32 +42,24 @@ def test_one_that_is_proved_again_becomes_the_newest(tmp_path: Path) -> None:
 def test_what_to_go_back_to(tmp_path: Path) -> None:
     shelf = tmp_path / "shelf"
     with pytest.raises(ConfigurationError, match="no earlier release"):
-        releases.choose(shelf, "shop", "")
+        releases.choose(shelf, "")
     current = keep(tmp_path, "a").id
     with pytest.raises(ConfigurationError, match="no earlier release") as error:
-        releases.choose(shelf, "shop", current)
+        releases.choose(shelf, current)
     assert "aaaaaaaaaaaa" in error.value.hint
     newer = keep(tmp_path, "b").id
-    assert releases.choose(shelf, "shop", newer).id == current
-    assert releases.choose(shelf, "shop", newer, to="bbb").id == newer
+    assert releases.choose(shelf, newer).id == current
+    assert releases.choose(shelf, newer, to="bbb").id == newer
     with pytest.raises(ConfigurationError, match="no release 'x'"):
-        releases.choose(shelf, "shop", newer, to="x")
+        releases.choose(shelf, newer, to="x")
 
 
 def test_what_served_before_comes_before_what_was_proved_last(tmp_path: Path) -> None:
     for name in "abc":
         keep(tmp_path, name)
-    assert releases.choose(tmp_path / "shelf", "shop", "d" * 12, before="a" * 12).id == "a" * 12
-    assert releases.choose(tmp_path / "shelf", "shop", "d" * 12, before="e" * 12).id == "c" * 12
-    assert releases.choose(tmp_path / "shelf", "shop", "c" * 12, before="c" * 12).id == "b" * 12
-
-
-def test_a_release_of_another_app_is_none_to_go_back_to(tmp_path: Path) -> None:
-    keep(tmp_path, "a", app="shop")
-    keep(tmp_path, "b", app="bakery")
-    assert releases.choose(tmp_path / "shelf", "shop", "c" * 12).id == "a" * 12
-    with pytest.raises(ConfigurationError, match="no release 'bb'"):
-        releases.choose(tmp_path / "shelf", "shop", "c" * 12, to="bb")
+    assert releases.choose(tmp_path / "shelf", "d" * 12, before="a" * 12).id == "a" * 12
+    assert releases.choose(tmp_path / "shelf", "d" * 12, before="e" * 12).id == "c" * 12
+    assert releases.choose(tmp_path / "shelf", "c" * 12, before="c" * 12).id == "b" * 12
 
 
 def test_a_damaged_one_does_not_count(tmp_path: Path) -> None:
@@ -80,10 +72,10 @@ def test_a_damaged_one_does_not_count(tmp_path: Path) -> None:
 def test_one_whose_files_are_not_what_they_were_is_no_release_to_go_back_to(tmp_path: Path) -> None:
     older, spoilt, current = (keep(tmp_path, name) for name in "abc")
     (spoilt.source / "start-app.sh").write_text("cut o")
-    assert releases.choose(tmp_path / "shelf", "shop", current.id) == older
+    assert releases.choose(tmp_path / "shelf", current.id) == older
     with pytest.raises(ConfigurationError, match="no release"):
-        releases.choose(tmp_path / "shelf", "shop", current.id, to=spoilt.id)
+        releases.choose(tmp_path / "shelf", current.id, to=spoilt.id)
     (older.source / "start-app.sh").chmod(0o644)
     with pytest.raises(ConfigurationError, match="no earlier release"):
-        releases.choose(tmp_path / "shelf", "shop", current.id)
+        releases.choose(tmp_path / "shelf", current.id)
     assert keep(tmp_path, "b").is_whole  # proved again, it is put there again
