@@ -46,18 +46,18 @@ def push(client: Client, base_name: str, mark: str, kept: Kept, *, again: bool =
     """
     if not mark or (_sent(kept.folder).startswith(mark) and not again):
         return False
-    name = f"{base_name}{words(mark)}{kept.id}"
+    ours = f"{words(mark)}{kept.id}"
     there = client.sources_marked(words(mark))
-    same = [one for one in there if one["name"] == name]
-    id = next((str(one["id"]) for one in same if one.get("latestVersion") and not again), "")  # noqa: A001
-    if not id:
+    same = [one for one in there if one["name"].endswith(ours)]
+    held = next((str(one["id"]) for one in same if one.get("latestVersion") and not again), "")
+    if not held:
         for old in same:
             client.delete("source", str(old["id"]))
-        id = client.put_source(name, FILE, base64.b64encode(_packed(kept.folder)))  # noqa: A001
-    others = sorted((one for one in there if one["name"] != name), key=_made, reverse=True)
+        held = client.put_source(f"{base_name}{ours}", FILE, base64.b64encode(_packed(kept.folder)))
+    others = sorted((one for one in there if one not in same), key=_made, reverse=True)
     for old in others[KEPT - 1 :]:
         client.delete("source", str(old["id"]))
-    (kept.folder / SENT).write_text(f"{mark} {id}")
+    (kept.folder / SENT).write_text(f"{mark} {held}")
     return True
 
 

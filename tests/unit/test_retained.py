@@ -59,6 +59,13 @@ def test_one_that_serves_again_is_the_newest_for_every_machine(tmp_path: Path, c
     assert names(client) == [f"shop-prod-release-{MARK}-{name * 12}" for name in "acd"]
 
 
+def test_a_release_is_there_once_also_when_the_app_has_another_name_now(tmp_path: Path, client: Client) -> None:
+    kept = keep(tmp_path, "a")
+    retained.push(client, "shop-prod", MARK, kept)
+    retained.push(client, "store-prod", MARK, kept, again=True)
+    assert names(client) == [f"store-prod-release-{MARK}-{'a' * 12}"]
+
+
 def test_what_was_kept_for_a_stack_that_is_gone_goes(tmp_path: Path, client: Client) -> None:
     kept = keep(tmp_path, "a")
     retained.push(client, "shop-prod", MARK, kept)
