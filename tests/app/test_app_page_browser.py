@@ -326,6 +326,9 @@ def test_a_restricted_token_is_explained_and_can_be_retried(
         expect(alert).to_contain_text("The token lacks a permission")
         expect(alert).to_contain_text("Use case and notebook read are needed")
         assert window.page.evaluate(CONTRAST) == []
+        until = time.monotonic() + 5  # the first refusal is shown, the second one may still be on its way
+        while len(window.complaints) < 2 and time.monotonic() < until:
+            window.page.wait_for_timeout(20)
         assert len(window.complaints) == 2
         assert all("403 (Forbidden)" in complaint for complaint in window.complaints)
         window.complaints.clear()

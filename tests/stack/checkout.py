@@ -118,9 +118,9 @@ class Checkout:
         }
         return {**kept, "SMOKE_BROWSER": "off", **self.env, **env}
 
-    def deploy(self, **env: str) -> dict[str, Any]:
-        """Deploy to the local platform; give the result line."""
-        result = self.invoke("deploy", "--stack", "local", "--yes", "--json", **env)
+    def deploy(self, *more: str, **env: str) -> dict[str, Any]:
+        """Deploy to the local platform, with `more` options; give the result line."""
+        result = self.invoke("deploy", "--stack", "local", "--yes", "--json", *more, **env)
         assert result.code == 0, result.stderr + result.stdout
         assert result.last["event"] == "result"
         self.events = result.events
