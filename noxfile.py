@@ -19,7 +19,8 @@ ROOT = Path(__file__).parent
 SCRIPTS = ["bootstrap", ".ci/run", "custom_application/build-app.sh", "custom_application/start-app.sh"]
 WORKFLOWS = sorted(str(path) for path in Path(".github", "workflows").glob("*.yml"))
 # All tests at once wait more than they work: two processes, each with whole files, so that what a file shares stays so.
-TOGETHER = ("--numprocesses=2", "--dist=loadfile")
+# In the order of their names, so that the many short ones come last and neither waits for the other.
+TOGETHER = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
 TEST_REQUIREMENTS = ("-r", "requirements.txt", "-r", "tests/requirements.txt")
 
 

@@ -13,6 +13,7 @@ from tests.stack.checkout import SERVER, Checkout
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine]
 
+UNSMOKED = "--skip-smoke"  # what the platform and Pulumi do is the matter here
 DIES_LATER = """
 if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) { console.log("warming up"); await Bun.sleep(6000); process.exit(9); }
 """
@@ -30,7 +31,7 @@ def _applications(checkout: Checkout) -> list[dict[str, str]]:
 
 def _fail(checkout: Checkout, **env: str) -> None:
     checkout.write("custom_application/server.ts", DIES_THERE + SERVER)
-    result = checkout.invoke("deploy", "--stack", "local", "--yes", **env)
+    result = checkout.invoke("deploy", "--stack", "local", "--yes", UNSMOKED, **env)
     assert result.code == 5, result.stdout + result.stderr
     assert "did not come up on the platform" in result.stderr
     assert "cannot live here" in result.stderr
@@ -43,16 +44,16 @@ def test_a_first_deployment_that_failed_leaves_nothing_in_the_way(checkout: Chec
     _fail(checkout)
     assert _applications(checkout) == []
     checkout.write("custom_application/server.ts", SERVER)
-    done = checkout.deploy()
+    done = checkout.deploy(UNSMOKED)
     assert [one["id"] for one in _applications(checkout)] == [done["outputs"]["app_id"]]
     _fail(checkout)  # an update that fails
     checkout.write("custom_application/server.ts", SERVER)
-    assert checkout.deploy()["outputs"]["app_id"] == done["outputs"]["app_id"]
+    assert checkout.deploy(UNSMOKED)["outputs"]["app_id"] == done["outputs"]["app_id"]
 
 
 def test_after_a_first_deployment_that_failed_everything_can_be_removed(checkout: Checkout) -> None:
     checkout.write("custom_application/server.ts", DIES_LATER + SERVER)
-    failed = checkout.invoke("deploy", "--stack", "local", "--yes")
+    failed = checkout.invoke("deploy", "--stack", "local", "--yes", UNSMOKED)
     assert failed.code == 5, failed.stdout + failed.stderr
     assert "application: warming up" in failed.stdout
     result = checkout.invoke("destroy", "--stack", "local", "--yes")
@@ -64,12 +65,12 @@ def test_after_a_first_deployment_that_failed_everything_can_be_removed(checkout
 
 
 def test_a_renamed_app_that_failed_and_is_named_back_converges(checkout: Checkout) -> None:
-    first = checkout.deploy(APP_NAME="one")["outputs"]
+    first = checkout.deploy(UNSMOKED, APP_NAME="one")["outputs"]
     _fail(checkout, APP_NAME="two")
     checkout.write("custom_application/server.ts", SERVER)
-    back = checkout.deploy(APP_NAME="one")["outputs"]
+    back = checkout.deploy(UNSMOKED, APP_NAME="one")["outputs"]
     assert (back["app_id"], back["app_url"]) == (first["app_id"], first["app_url"])
-    assert checkout.deploy(APP_NAME="one")["changes"] == {"same": 3}
+    assert checkout.deploy(UNSMOKED, APP_NAME="one")["changes"] == {"same": 3}
 
 
 def test_an_emptied_platform_is_deployed_to_anew(checkout: Checkout) -> None:
