@@ -63,7 +63,7 @@ def verify(
     """Ask `base_url` for every path of `served` with `token` and compare the digests.
 
     Waits until `deadline` (of time.monotonic()) for the platform to switch over: the old version, or a loading page,
-    may answer for a while. A token that is refused three times ends it. Requests go below `base_url`
+    may answer for a while. A token that is refused three times in a row ends it. Requests go below `base_url`
     only, and no redirect is followed.
     """
     base = base_url if base_url.endswith("/") else base_url + "/"
@@ -83,7 +83,7 @@ def _until(
     known: dict[str, str] = {}
     while True:
         result, known = _compare(base, served, fetch, began, known)
-        refused += result.answered in (Answered.REFUSED, Answered.SIGN_IN)
+        refused = refused + 1 if result.answered in (Answered.REFUSED, Answered.SIGN_IN) else 0
         # A new app may be refused for a moment, until the edge knows who may enter; three times in a row is an answer.
         if result.ok or refused >= 3 or time.monotonic() + pause > deadline:
             return result

@@ -125,6 +125,11 @@ def test_who_answered_is_told_apart(response: Response, answered: Answered, erro
         require(result)
 
 
+def test_an_edge_that_refuses_and_loads_in_turns_is_waited_for() -> None:
+    answers = {1: answer(403), 2: answer(503), 3: answer(403), 4: answer(503), 5: answer(403)}
+    assert run(Platform(lambda number, _path: answers.get(number))).ok
+
+
 def test_a_refused_token_does_not_wait_for_the_deadline() -> None:
     platform = Platform(lambda _round, _path: answer(403))
     run(platform, patience=1000.0)
