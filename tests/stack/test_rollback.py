@@ -32,6 +32,15 @@ def _page(checkout: Checkout) -> str:
     return httpx.get(checkout.application_url(), headers={"Authorization": f"Bearer {token}"}).text
 
 
+def _commit(checkout: Checkout) -> str:
+    """Make a commit that only names a moment; give it."""
+    git = ["git", "-C", str(checkout.root), "-c", "user.name=a", "-c", "user.email=a@localhost"]
+    if not (checkout.root / ".git").exists():
+        subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "a moment"], check=True)
+    return subprocess.check_output([*git, "rev-parse", "--short=10", "HEAD"], text=True).strip()
+
+
 def _name(checkout: Checkout) -> str:
     resources = json.loads(checkout.invoke("status", "--stack", "local", "--json").stdout)["resources"]
     return next(str(one["name"]) for one in resources if one["type"] == "CustomApplication")
@@ -79,10 +88,12 @@ def test_a_release_that_fails_its_proof_makes_room_for_the_one_before(checkout: 
 def test_an_earlier_release_serves_again_and_history_tells_of_it(checkout: Checkout) -> None:
     nothing = checkout.invoke("rollback", "--stack", "local", "--yes")
     assert nothing.code == 2, nothing.stderr
+    before = _commit(checkout)
     first = checkout.deploy()
     none_before = checkout.invoke("rollback", "--stack", "local", "--yes")
     assert (none_before.code, "no earlier release" in none_before.stderr) == (2, True)
     _write_page(checkout, "second")
+    after = _commit(checkout)
     second = checkout.deploy()
     assert second["release"] != first["release"]
     back = checkout.invoke("rollback", "--stack", "local", "--yes", "--json")
@@ -103,6 +114,8 @@ def test_an_earlier_release_serves_again_and_history_tells_of_it(checkout: Check
     ]
     told = ["rollback" in one["message"].split(", ") for one in updates]
     assert told == [True, True, False, False]
+    commits = [one["message"].split(", ")[1].removesuffix("+") for one in updates]
+    assert commits == [f"commit {commit}" for commit in (after, before, after, before)]
     shown = checkout.invoke("history", "--stack", "local")
     assert shown.stdout.count("succeeded") == 4
     # With the stack goes what it could go back to: the next one of this name begins anew.
