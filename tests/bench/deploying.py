@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+from docker.errors import ImageNotFound
 
 from tests.bench.emulator import Measure
 from tests.stack.checkout import SERVER, Checkout
+from toolkit import baseimage, gate, staging, tools
 from toolkit import engine as engines
-from toolkit import gate, staging, tools
 from toolkit import settings as configuration
 from toolkit.bench import Bench
 from toolkit.emulator import control
@@ -26,6 +29,7 @@ from toolkit.settings import Secret
 
 ROOT = Path(__file__).resolve().parents[2]
 BARE_UP = Path(__file__).parent / "bare_up.py"
+BASE = "oven/bun"
 DEPLOY = ("-m", "invoke", "deploy", "--stack", "local", "--yes")
 REASON = "this app cannot live here"
 DIES_THERE = f'if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) {{ console.error("{REASON}"); process.exit(9); }}\n'
@@ -64,36 +68,57 @@ def bare(checkout: Checkout, deploy_python: Path) -> tuple[list[str], dict[str, 
 
 
 def first_deploy(
-    rounds: int, folder: Path, deploy_python: Path, *, builds: float = 0.0
+    rounds: int, folder: Path, deploy_python: Path, *, builds: float = 0.0, bare_machine: bool = False
 ) -> tuple[Measure, list[dict[str, float]]]:
     """Deploy our app for the first time; give also the phases of each round.
 
     The bound of each round is measured right after it, for an app and an environment of which no image is there
     either: both images built as the platform builds them, and a bare `up` that creates the same three resources.
-    With `builds` the platform takes at least so many seconds for each of its two builds.
+    With `builds` the platform takes at least so many seconds for each of its two builds; on a `bare_machine` the base
+    image is not there either, as on every machine that deploys for the first time.
     """
     pairs: list[tuple[float, float]] = []
     phases: list[dict[str, float]] = []
     for number in range(rounds):
-        ours, told = _ours(folder / f"first-{builds:g}-{number}" / "toolkit", f"ours-{number}", builds)
-        room = folder / f"bound-{builds:g}-{number}" / "toolkit"
-        pairs.append((ours, _bound(room, f"bound-{number}", deploy_python, builds)))
+        one, other = f"ours-{number}", f"bound-{number}"
+        ours, told = _ours(_checkout(folder / one / "toolkit", one, bare_machine), builds)
+        pairs.append((ours, _bound(_checkout(folder / other / "toolkit", other, bare_machine), deploy_python, builds)))
         phases.append(told)
     ratio = statistics.median(ours / bound for ours, bound in pairs)
     name = "first deploy of our app / its image builds + a bare Automation API create"
-    if builds:
+    if bare_machine:
+        name = "the same on a machine that has no base image yet"
+    elif builds:
         name = f"the same where the platform takes {builds:g} s for each build"
     ours, bound = (statistics.median(column) for column in zip(*pairs, strict=True))
     return Measure(name, ours, bound, "ratio", ratio, 1.15), phases
 
 
-def _checkout(folder: Path, word: str) -> Checkout:
-    """Make a checkout with our app of which no image can be there already; the base image stays warm."""
+def _checkout(folder: Path, word: str, bare_machine: bool) -> Checkout:
+    """Make a checkout with our app of which no image can be there already; on a `bare_machine` not its base either."""
     made = Checkout.copy(ROOT, folder, with_app=True)
     made.env = {"DATAROBOT_PROVIDER": "stand-in"}
     dockerfile = made.root / "custom_environment" / "Dockerfile"
-    dockerfile.write_text(f"{dockerfile.read_text()}\nENV MEASURED={word}-{time.time_ns()}\n")
+    text = f"{dockerfile.read_text()}\nENV MEASURED={word}-{time.time_ns()}\n"
+    if bare_machine:
+        text, changed = re.subn(r"(?m)^FROM \S+", f"FROM {BASE}:{word}-{time.time_ns()}", text)
+        assert changed == 1
+    dockerfile.write_text(text)
     return made
+
+
+def _close(made: Checkout) -> None:
+    """Undo what was deployed, and let the base image go that was made for it alone."""
+    made.invoke("destroy", "--stack", "local", "--yes")
+    made.close()
+    engine, _ = engines.connect(os.environ, Path.home())
+    try:
+        for name in baseimage.names_in((made.root / "custom_environment" / "Dockerfile").read_text()):
+            if name.startswith((f"{BASE}:ours-", f"{BASE}:bound-")):
+                with suppress(ImageNotFound):
+                    engine.images.remove(name, noprune=True)
+    finally:
+        engine.close()
 
 
 def _slow(made: Checkout, builds: float) -> None:
@@ -103,8 +128,7 @@ def _slow(made: Checkout, builds: float) -> None:
         control.ask(made.root / ".toolkit" / "emulator", "PUT", "settings", {"builds": {"seconds": builds}})
 
 
-def _ours(folder: Path, word: str, builds: float) -> tuple[float, dict[str, float]]:
-    made = _checkout(folder, word)
+def _ours(made: Checkout, builds: float) -> tuple[float, dict[str, float]]:
     try:
         _slow(made, builds)
         started = time.monotonic()
@@ -115,12 +139,10 @@ def _ours(folder: Path, word: str, builds: float) -> tuple[float, dict[str, floa
         ends = [one for one in done.events if one["event"] == "phase" and one["status"] == "ok"]
         return seconds, {one["name"]: one["seconds"] for one in ends}
     finally:
-        made.invoke("destroy", "--stack", "local", "--yes")
-        made.close()
+        _close(made)
 
 
-def _bound(folder: Path, word: str, deploy_python: Path, builds: float) -> float:
-    made = _checkout(folder, word)
+def _bound(made: Checkout, deploy_python: Path, builds: float) -> float:
     try:
         _slow(made, builds)
         staged = made.invoke("preview", "--stack", "local")  # starts the platform, and writes what the program is told
@@ -129,8 +151,7 @@ def _bound(folder: Path, word: str, deploy_python: Path, builds: float) -> float
         command, env = bare(made, deploy_python)
         return built + timed(command, cwd=made.root / "infra", env=env)
     finally:
-        made.invoke("destroy", "--stack", "local", "--yes")
-        made.close()
+        _close(made)
 
 
 def _built(made: Checkout) -> float:
@@ -236,8 +257,9 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="bun-to-datarobot-bench-"))
     try:
         row, phases = first_deploy(options.rounds, folder, deploy_python)
-        slow, _ = first_deploy(1, folder, deploy_python, builds=BUILDS)
-        rows = [row, slow, failure(options.rounds, folder)]
+        slow, _ = first_deploy(1, folder / "slow", deploy_python, builds=BUILDS)
+        first, _ = first_deploy(1, folder / "bare", deploy_python, bare_machine=True)
+        rows = [row, slow, first, failure(options.rounds, folder)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     for one in rows:

@@ -233,7 +233,8 @@ def main() -> int:
             deploy(options.rounds, checkout, deploy_python),
             *doctor(options.rounds, checkout),
             deploying.first_deploy(options.rounds, folder, deploy_python)[0],
-            deploying.first_deploy(1, folder, deploy_python, builds=deploying.BUILDS)[0],
+            deploying.first_deploy(1, folder / "slow", deploy_python, builds=deploying.BUILDS)[0],
+            deploying.first_deploy(1, folder / "bare", deploy_python, bare_machine=True)[0],
             deploying.failure(options.rounds, folder),
             *emulator.measures(options.rounds, folder),
         ]
