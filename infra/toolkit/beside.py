@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
-from toolkit import history, preflight, recovery, stack, staging
+from toolkit import history, preflight, recovery, releases, stack, staging
 from toolkit.bench import Bench, Event
 from toolkit.child import Driver, Warm
 from toolkit.driving import driver
@@ -42,7 +42,8 @@ class Beside:
             self._warm.result(ENDS_WITHIN).end()
 
     def _told(self, release: Release, note: str) -> str:
-        return history.message(release.digest, history.commit(self._settings.root), note)
+        seal = releases.seal(release.staged, release.archive)
+        return history.message(release.digest, seal, history.commit(self._settings.root), note)
 
     def _ask(self, release: Release, message: Future[str]) -> None:
         settings, drive, warm = self._settings, self._drive.result(), self._warm.result()

@@ -74,15 +74,18 @@ def _up(
     warm: Warm | None = None,
 ) -> tuple[StackOutputs, Mapping[str, int]]:
     """Preview, ask, and carry out; a failed attempt's leftovers are removed, and when they were in the way, again."""
-    try:
-        result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh, warm=warm)
-    except DeploymentFailed as error:
-        with bench.within("leftovers"):
-            explained = _explained(settings, wanted, error, bench)
-            removed = _tidy(settings, drive, bench)
-        if not (removed and NAME_TAKEN.search("\n".join(error.details))):
-            raise explained from error
-        result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh)
+    again = False
+    while True:
+        try:
+            result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh, warm=warm)
+            break
+        except DeploymentFailed as error:
+            with bench.within("leftovers"):
+                explained = _explained(settings, wanted, error, bench)
+                removed = _tidy(settings, drive, bench)
+            if again or not (removed and NAME_TAKEN.search("\n".join(error.details))):
+                raise explained from error
+        again, warm = True, None
     if result.stopped:
         raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
     if result.outputs is None:

@@ -158,7 +158,7 @@ def _serve_again(
     """Deploy a kept release, with the name that the app had then, and prove that it serves."""
     settings = dataclasses.replace(settings, app_name=kept.app)
     release = shelf.staged_again(settings, kept, bench)
-    told = history.message(release.digest, kept.commit, "rollback")
+    told = history.message(release.digest, kept.seal, kept.commit, "rollback")
     outputs, changes = converge.converge(settings, drive, release, bench, confirm, told)
     verified = proof.require(settings, outputs, kept.served, bench)
     shelf.keep(settings, drive, release, kept.served, bench, again=kept)

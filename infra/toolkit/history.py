@@ -6,21 +6,35 @@ import getpass
 import re
 import socket
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from toolkit import stack
 from toolkit.child import Driver
 from toolkit.errors import ToolkitError
-from toolkit.releases import SHORT
+from toolkit.releases import SEAL, SHORT
 
+MOST = 200  # deployments that are looked at for what was deployed once
 _RELEASE = re.compile(rf"release ([0-9a-f]{{{SHORT}}})(?:,|$)")
+_SEAL = re.compile(rf", content ([0-9a-f]{{{SEAL}}})(?=,|$)")
 
 
-def message(digest: str, commit: str, note: str = "") -> str:
-    """Give what the history says of a deployment: release, commit, and who."""
-    parts = [f"release {digest[:SHORT]}", f"commit {commit}" if commit else "", note, f"by {_person()}"]
+def message(digest: str, seal: str, commit: str, note: str = "") -> str:
+    """Give what the history says of a deployment: release, its content (`releases.seal`), commit, and who."""
+    parts = [
+        f"release {digest[:SHORT]}",
+        f"content {seal}",
+        f"commit {commit}" if commit else "",
+        note,
+        f"by {_person()}",
+    ]
     return ", ".join(filter(None, parts))
+
+
+def shown(message: str) -> str:
+    """Give what people want to read of a message."""
+    return _SEAL.sub("", message.removeprefix("release "))
 
 
 def deployed(drive: Driver, *, succeeded: bool = False) -> list[str]:
@@ -28,14 +42,21 @@ def deployed(drive: Driver, *, succeeded: bool = False) -> list[str]:
 
     A history that cannot be read gives none.
     """
+    told = (_RELEASE.match(message) for message in _messages(drive, succeeded=succeeded))
+    return [found[1] for found in told if found]
+
+
+def contents(drive: Driver) -> frozenset[str]:
+    """Give the seals of what was deployed, as far as the history goes back. One that cannot be read gives none."""
+    told = (_SEAL.search(message) for message in _messages(drive, most=MOST) if _RELEASE.match(message))
+    return frozenset(found[1] for found in told if found)
+
+
+def _messages(drive: Driver, *, succeeded: bool = False, most: int = 20) -> Iterator[str]:
     with suppress(ToolkitError):
-        told = [
-            _RELEASE.match(str(one.get("message") or ""))
-            for one in stack.run(drive, "history").updates
-            if one.get("result") == "succeeded" or not succeeded
-        ]
-        return [found[1] for found in told if found]
-    return []
+        for one in stack.run(drive, "history", most=most).updates:
+            if one.get("result") == "succeeded" or not succeeded:
+                yield str(one.get("message") or "")
 
 
 def commit(root: Path) -> str:

@@ -11,7 +11,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from toolkit.source import StagedSource
 KEPT = 3
 ABOUT = "release.json"
 SHORT = 12  # characters of a digest that name a release
+SEAL = 32  # characters of a seal
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Kept:
     @property
     def is_whole(self) -> bool:
         """Whether all files are there as they were."""
-        return _seal(self.folder) == self.seal
+        return _seal_of(self.folder) == self.seal
 
 
 def keep(
@@ -86,14 +87,14 @@ def keep(
         shutil.copyfile(archive, draft / "context.zip")
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
-    at, seal = time.time(), _seal(folder)
-    about = {"app": app, "digest": digest, "at": at, "commit": commit, "served": dict(served), "seal": seal}
+    at, sealed = time.time(), _seal_of(folder)
+    about = {"app": app, "digest": digest, "at": at, "commit": commit, "served": dict(served), "seal": sealed}
     draft_about = folder / f".{ABOUT}"
     draft_about.write_text(json.dumps(about, indent=1) + "\n")
     draft_about.replace(folder / ABOUT)
     for old in kept(shelf)[KEPT:]:
         shutil.rmtree(old.folder, ignore_errors=True)
-    return Kept(app, digest, at, commit, dict(served), folder, seal)
+    return Kept(app, digest, at, commit, dict(served), folder, sealed)
 
 
 def kept(shelf: Path) -> list[Kept]:
@@ -145,14 +146,30 @@ def read(folder: Path) -> Kept | None:
     return None
 
 
-def _seal(folder: Path) -> str:
-    """Name the content of a kept release: paths, modes and bytes of the app's files, and the archive."""
+def seal(staged: StagedSource, archive: Path) -> str:
+    """Name what a release holds wherever it lies: paths, modes and bytes of the app's files, and the archive.
+
+    The runtime `.env` is not a part of it: that is written anew. `digest` names what is deployed, with it.
+    """
+    files = (file for file in staged.files if file.path != RUNTIME_ENV)
+    return _seal(((file.path, file.mode, file.sha256 or _sha256(file.local)) for file in files), archive)
+
+
+def _seal_of(folder: Path) -> str:
+    source, archive = folder / "source", folder / "context.zip"
+    files = (path for path in source.rglob("*") if path.is_file())
+    entries = ((path.relative_to(source).as_posix(), path.stat().st_mode & 0o777, _sha256(path)) for path in files)
+    return _seal(entries, archive) if archive.is_file() else ""
+
+
+def _seal(entries: Iterable[tuple[str, int, bytes]], archive: Path) -> str:
     whole = hashlib.sha256()
-    for path in sorted((folder / "source").rglob("*")):
-        if path.is_file():
-            name = path.relative_to(folder).as_posix()
-            whole.update(f"{name}\0{path.stat().st_mode & 0o777:o}\0".encode())
-            whole.update(hashlib.sha256(path.read_bytes()).digest())
-    archive = folder / "context.zip"
-    whole.update(hashlib.sha256(archive.read_bytes()).digest() if archive.is_file() else b"")
-    return whole.hexdigest()
+    for path, mode, sha256 in sorted(entries):
+        whole.update(f"{path}\0{mode:o}\0".encode() + sha256)
+    whole.update(_sha256(archive))
+    return whole.hexdigest()[:SEAL]
+
+
+def _sha256(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

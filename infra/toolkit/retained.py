@@ -4,6 +4,9 @@ A state in a cloud or a bucket is there on every machine; what a rollback needs 
 as an application source of its own, with one file in it, that no application runs: `<app>-<stack>-release-<mark>-<id>`.
 The file is a ZIP archive in base64, for the platform gives the content of a file as text (platform-contract 1.3). The
 last three stay. The runtime `.env` is in none of them.
+
+Others may have a source of such a name there, too. So only what the history of the stack knows is fetched: the state is
+what the people of a stack trust each other with.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import re
 import secrets
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from toolkit.datarobot import Client
 
 FILE = "release.zip.base64"
+_ID = re.compile(rf"[0-9a-f]{{{SHORT}}}")
 SENT = "on-platform"  # a file beside a kept release that says that the platform has it: mark of the stack, id there
 
 
@@ -61,8 +66,10 @@ def push(client: Client, base_name: str, mark: str, kept: Kept, *, again: bool =
     return True
 
 
-def pull(client: Client, mark: str, shelf: Path) -> int:
+def pull(client: Client, mark: str, shelf: Path, deployed: Callable[[], Collection[str]]) -> int:
     """Fetch what the platform has and the shelf has not, or not as it was sent last; give how many there were.
+
+    Only a release whose seal is among those of `deployed` is taken, which is asked when there is one to fetch.
 
     What was kept for another stack of this name, which is gone, goes, too. Raises what the client raises.
     """
@@ -71,10 +78,15 @@ def pull(client: Client, mark: str, shelf: Path) -> int:
     for kept in releases.kept(shelf):
         if is_sent(kept) and not _sent(kept.folder).startswith(mark):
             shutil.rmtree(kept.folder, ignore_errors=True)
+    known: Collection[str] | None = None
     fetched = 0
     for source in client.sources_marked(words(mark)):
-        folder, note = shelf / str(source["name"])[-SHORT:], f"{mark} {source['id']}"
-        if _sent(folder) != note and _unpacked(client.source_file(source, FILE), folder, note):
+        name = str(source["name"])[-SHORT:]
+        folder, note = shelf / name, f"{mark} {source['id']}"
+        if not _ID.fullmatch(name) or _sent(folder) == note:
+            continue
+        known = deployed() if known is None else known
+        if _unpacked(client.source_file(source, FILE), folder, note, known):
             fetched += 1
     return fetched
 
@@ -101,8 +113,8 @@ def _packed(folder: Path) -> bytes:
     return packed.getvalue()
 
 
-def _unpacked(text: str, folder: Path, note: str) -> bool:
-    """Put a release onto the shelf; one that is damaged or not whole is left where it is."""
+def _unpacked(text: str, folder: Path, note: str, known: Collection[str]) -> bool:
+    """Put a release onto the shelf; one that is damaged, not whole or not `known` is left where it is."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.parent / f".{secrets.token_hex(6)}"
     try:
@@ -111,7 +123,8 @@ def _unpacked(text: str, folder: Path, note: str) -> bool:
                 path = Path(archive.extract(entry, draft))
                 path.chmod(entry.external_attr >> 16 & 0o777 or 0o644)
         (draft / SENT).write_text(note)
-        if (found := releases.read(draft)) is None or not found.is_whole:
+        found = releases.read(draft)
+        if found is None or found.id != folder.name or found.seal not in known or not found.is_whole:
             raise ValueError
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)

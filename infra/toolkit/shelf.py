@@ -22,7 +22,7 @@ def there(settings: Settings, drive: Driver, bench: Bench) -> Path:
     if not shared:
         mark = stack.run(drive, "describe").mark
         with suppress(ToolkitError), preflight.platform_client(settings) as client:
-            if fetched := retained.pull(client, mark, folder):
+            if fetched := retained.pull(client, mark, folder, lambda: history.contents(drive)):
                 bench.line(f"{fetched} of the releases to go back to came from the platform")
     return folder
 

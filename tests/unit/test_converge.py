@@ -3,8 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from toolkit import converge
 from toolkit.bench import Bench
+from toolkit.errors import DeploymentFailed
 from toolkit.plan import Shipment
 from toolkit.tools import Places
 
@@ -24,3 +27,25 @@ def test_a_second_attempt_has_a_plan_of_its_own(tmp_path: Path) -> None:
     first, second = (one for one in heard if one["event"] == "plan")
     assert first == second
     assert first["upload_files"] > 0
+
+
+def test_a_second_attempt_that_fails_is_explained_like_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+
+    def fail(*_arguments: Any, warm: object = None, **_options: Any) -> Any:
+        tried.append(warm)
+        raise DeploymentFailed("It failed.", details=("name already in use",))
+
+    def explained(_settings: Any, _wanted: Any, error: DeploymentFailed, _bench: Any) -> DeploymentFailed:
+        return DeploymentFailed("Explained.", details=error.details)
+
+    monkeypatch.setattr(converge, "_try", fail)
+    monkeypatch.setattr(converge, "_explained", explained)
+    monkeypatch.setattr(converge, "_tidy", lambda *_arguments: True)
+    bench = Bench(Places(tmp_path, tmp_path, tmp_path, tmp_path), {}, lambda _event: None)
+    any_: Any = "warm"
+    with pytest.raises(DeploymentFailed, match="Explained"):
+        converge._up(any_, any_, any_, bench, lambda _changes: True, "", warm=any_)
+    assert tried == ["warm", None]  # the child of the first attempt is used up

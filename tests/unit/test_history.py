@@ -11,11 +11,12 @@ from toolkit.errors import StackLocked
 from toolkit.stack import StackResult
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+SEALS = ("1" * 32, "2" * 32, "3" * 32)
 
 
 def _told(monkeypatch: pytest.MonkeyPatch, *updates: tuple[str, str]) -> Any:
     told = tuple({"message": message, "result": result} for message, result in updates)
-    monkeypatch.setattr(stack, "run", lambda _drive, _action: StackResult({}, None, updates=told))
+    monkeypatch.setattr(stack, "run", lambda _drive, _action, **_options: StackResult({}, None, updates=told))
     return object()
 
 
@@ -23,19 +24,27 @@ def test_what_was_deployed_is_read_from_what_was_written(monkeypatch: pytest.Mon
     drive = _told(
         monkeypatch,
         ("removed leftovers of earlier runs", "succeeded"),
-        (history.message(C, ""), "failed"),
-        (history.message(A, "1234567890+", "rollback"), "succeeded"),
+        (history.message(C, SEALS[2], ""), "failed"),
+        (history.message(A, SEALS[0], "1234567890+", "rollback"), "succeeded"),
         ("", "succeeded"),
         ("release candidate", "succeeded"),
-        (history.message(B, "1234567890", "smoke skipped"), "succeeded"),
+        (history.message(B, SEALS[1], "1234567890", "smoke skipped"), "succeeded"),
     )
     assert history.deployed(drive) == [C[:12], A[:12], B[:12]]
     assert history.deployed(drive, succeeded=True) == [A[:12], B[:12]]
+    assert history.contents(drive) == set(SEALS)
 
 
 def test_a_history_that_cannot_be_read_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*_arguments: Any) -> StackResult:
+    def run(*_arguments: Any, **_options: Any) -> StackResult:
         raise StackLocked("no")
 
     monkeypatch.setattr(stack, "run", run)
     assert history.deployed(object()) == []  # type: ignore[arg-type]
+    assert history.contents(object()) == set()  # type: ignore[arg-type]
+
+
+def test_people_read_of_a_message_what_they_can_use() -> None:
+    told = history.shown(history.message(A, SEALS[0], "1234567890", "rollback"))
+    assert told.startswith("aaaaaaaaaaaa, commit 1234567890, rollback, by ")
+    assert history.shown("removed leftovers of earlier runs") == "removed leftovers of earlier runs"

@@ -33,6 +33,20 @@ def test_the_last_three_are_kept_without_the_runtime_env(tmp_path: Path) -> None
     assert not [path for path in (tmp_path / "shelf").iterdir() if path.name.startswith(".")]
 
 
+def test_its_seal_is_that_of_what_was_staged(tmp_path: Path) -> None:
+    kept = keep(tmp_path, "a")
+    source = tmp_path / "staged"
+    files = [SourceFile(path, 0o755, source / path) for path in ("start-app.sh", ".env")]
+
+    def seal(*files: SourceFile, archive: bytes = b"zip") -> str:
+        (tmp_path / "context.zip").write_bytes(archive)
+        return releases.seal(StagedSource(source, files, (), "0" * 64, 0), tmp_path / "context.zip")
+
+    assert seal(*files) == kept.seal
+    others = [seal(SourceFile("start-app.sh", 0o644, source / "start-app.sh")), seal(*files, archive=b"other"), seal()]
+    assert len({kept.seal, *others}) == 4
+
+
 def test_one_that_is_proved_again_becomes_the_newest(tmp_path: Path) -> None:
     for name in "aba":
         keep(tmp_path, name)

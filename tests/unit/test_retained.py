@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,18 +34,25 @@ def names(client: Client) -> list[str]:
     return sorted(one["name"] for one in client.sources_marked(""))
 
 
+def pull(client: Client, shelf: Path, mark: str = MARK) -> int:
+    """Fetch on a machine where the history of the stack knows all that `keep` keeps."""
+    with tempfile.TemporaryDirectory() as folder:
+        deployed = {keep(Path(folder), name).seal for name in "abcd"}
+    return retained.pull(client, mark, shelf, lambda: deployed)
+
+
 def test_what_one_machine_has_proved_another_one_gets_as_it_was(tmp_path: Path, client: Client) -> None:
     kept = keep(tmp_path, "a")
     assert retained.push(client, "shop-prod", MARK, kept)
     elsewhere = tmp_path / "elsewhere"
-    assert retained.pull(client, MARK, elsewhere) == 1
+    assert pull(client, elsewhere) == 1
     (found,) = releases.kept(elsewhere)
     assert (found.digest, found.at, found.commit, dict(found.served)) == (kept.digest, kept.at, "c", {"": "a"})
     assert (found.source / "start-app.sh").read_text() == "#!/bin/sh\n# a\n"
     assert (found.source / "start-app.sh").stat().st_mode & 0o777 == 0o755
     assert found.archive.read_bytes() == b"zip"
     assert not (found.source / ".env").exists()
-    assert retained.pull(client, MARK, elsewhere) == 0
+    assert pull(client, elsewhere) == 0
     assert not retained.push(client, "shop-prod", MARK, found)  # it is there already
 
 
@@ -51,9 +60,9 @@ def test_one_that_serves_again_is_the_newest_for_every_machine(tmp_path: Path, c
     elsewhere = tmp_path / "elsewhere"
     for name in "abc":
         retained.push(client, "shop-prod", MARK, keep(tmp_path, name))
-    assert retained.pull(client, MARK, elsewhere) == 3
+    assert pull(client, elsewhere) == 3
     assert retained.push(client, "shop-prod", MARK, keep(tmp_path, "a"), again=True)
-    assert retained.pull(client, MARK, elsewhere) == 1
+    assert pull(client, elsewhere) == 1
     assert [one.id for one in releases.kept(elsewhere)] == [name * 12 for name in "acb"]
     retained.push(client, "shop-prod", MARK, keep(tmp_path, "d"))
     assert names(client) == [f"shop-prod-release-{MARK}-{name * 12}" for name in "acd"]
@@ -70,7 +79,7 @@ def test_what_was_kept_for_a_stack_that_is_gone_goes(tmp_path: Path, client: Cli
     kept = keep(tmp_path, "a")
     retained.push(client, "shop-prod", MARK, kept)
     keep(tmp_path, "b")  # could not be sent
-    assert retained.pull(client, "ffffffff", kept.folder.parent) == 0
+    assert pull(client, kept.folder.parent, "ffffffff") == 0
     assert [one.id for one in releases.kept(kept.folder.parent)] == ["b" * 12]
 
 
@@ -82,8 +91,34 @@ def test_a_damaged_one_does_not_take_the_place_of_a_whole_one(tmp_path: Path, cl
     (kept.source / "start-app.sh").write_text("spoilt")
     client.put_source(source["name"], retained.FILE, base64.b64encode(retained._packed(kept.folder)))
     assert keep(tmp_path, "a").is_whole
-    assert retained.pull(client, MARK, kept.folder.parent) == 0
+    assert pull(client, kept.folder.parent) == 0
     assert all(one.is_whole for one in releases.kept(kept.folder.parent))
+
+
+def test_what_the_stack_has_never_deployed_is_not_fetched(tmp_path: Path, client: Client) -> None:
+    """A source of this name may be somebody else's: whose release it is, the history of the stack says."""
+    kept = keep(tmp_path, "a")
+    retained.push(client, "shop-prod", MARK, kept)
+    foreign = keep(tmp_path / "foreign", "a")
+    (foreign.source / "start-app.sh").write_text("#!/bin/sh\n# theirs\n")
+    about = {**json.loads((foreign.folder / "release.json").read_text()), "seal": releases._seal_of(foreign.folder)}
+    (foreign.folder / "release.json").write_text(json.dumps(about))
+    whole = releases.read(foreign.folder)
+    assert whole is not None
+    assert whole.is_whole
+    retained.push(client, "shop-prod", MARK, whole, again=True)
+    assert pull(client, kept.folder.parent) == 0
+    assert pull(client, tmp_path / "elsewhere") == 0
+    (there,) = releases.kept(kept.folder.parent)
+    assert there.seal == kept.seal
+
+
+def test_a_name_that_is_none_of_a_release_leads_nowhere(tmp_path: Path, client: Client) -> None:
+    kept = keep(tmp_path, "a")
+    content = base64.b64encode(retained._packed(kept.folder))
+    for name in ("../../../any", "b" * 12):
+        client.put_source(f"shop-prod-release-{MARK}-{name}", retained.FILE, content)
+    assert pull(client, tmp_path / "far" / "away" / "elsewhere") == 0
 
 
 def test_the_last_three_stay_and_those_of_others_are_let_alone(tmp_path: Path, client: Client) -> None:
@@ -101,11 +136,11 @@ def test_a_release_that_was_sent_by_half_is_sent_again_and_a_damaged_one_is_pass
 ) -> None:
     name = f"shop-prod-release-{MARK}-{'a' * 12}"
     client._send("POST", "customApplicationSources/", permission="", probes=False, json={"name": name})
-    assert retained.pull(client, MARK, tmp_path / "elsewhere") == 0
+    assert pull(client, tmp_path / "elsewhere") == 0
     retained.push(client, "shop-prod", MARK, keep(tmp_path, "a"))
     assert names(client) == [name]
     client.put_source(f"shop-prod-release-{MARK}-{'b' * 12}", retained.FILE, b"no archive")
-    assert retained.pull(client, MARK, tmp_path / "elsewhere") == 1
+    assert pull(client, tmp_path / "elsewhere") == 1
     assert [one.id for one in releases.kept(tmp_path / "elsewhere")] == ["a" * 12]
 
 

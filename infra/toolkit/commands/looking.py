@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import backup as backups
+from toolkit import history as histories
 from toolkit import observe, preflight, stackconfig
 from toolkit import stack as stacks
 from toolkit.commands.frame import command, control, load_settings, make_bench, quiet
@@ -155,12 +156,11 @@ def _update_row(update: Mapping[str, Any]) -> tuple[str, ...]:
     when = datetime.fromtimestamp(update["started"], tz=UTC).astimezone()
     took = f"{update['seconds']:.0f} s" if update["seconds"] is not None else ""
     changed = {kind: count for kind, count in update["changes"].items() if kind != "same"}
-    release = (update["message"] or "").removeprefix("release ")
     return (
         f"{when:%Y-%m-%d %H:%M}",
         update["kind"],
         update["result"],
         took,
         stacks.counted(changed, done=True),
-        release,
+        histories.shown(update["message"] or ""),
     )
