@@ -1,4 +1,4 @@
-import type { Page } from "../model/rows.ts";
+import { counted, type Page } from "../model/rows.ts";
 import { PAGE_SIZES } from "../model/view.ts";
 import { LeftIcon, RightIcon } from "./icons.tsx";
 
@@ -23,7 +23,7 @@ export function Pager({ page, found, all, noun, size, onChange }: Props) {
         <span className="text-ink font-medium">
           {number(page.from)}–{number(page.to)}
         </span>{" "}
-        of {number(found)} {found === 1 ? noun : `${noun}s`}
+        of {counted(found, noun)}
         {found < all && <span> (filtered from {number(all)})</span>}
       </p>
       <nav aria-label="Pages" className="flex items-center gap-2">

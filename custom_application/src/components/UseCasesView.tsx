@@ -1,7 +1,7 @@
 import { useDeferredValue, useMemo } from "react";
 
 import { useCasesCsv, useCaseUrl } from "../model/csv.ts";
-import { filterUseCases, sortRows, tally, USE_CASE_COLUMNS, type UseCaseRow } from "../model/rows.ts";
+import { counted, filterUseCases, sortRows, tally, USE_CASE_COLUMNS, type UseCaseRow } from "../model/rows.ts";
 import { formatView, parseView, type View } from "../model/view.ts";
 import { None, Outward, PersonName, Time } from "./bits.tsx";
 import type { Shown } from "./DataTable.tsx";
@@ -64,7 +64,7 @@ function shown(origin: string, rows: readonly UseCaseRow[] | null): Shown<UseCas
           <Outward href={useCaseUrl(origin, row.id)}>{row.name}</Outward>
           {row.description && <p className="text-muted truncate text-xs max-md:hidden">{row.description}</p>}
           <p className="text-muted truncate text-xs md:hidden">
-            {[row.owner?.name, row.notebooks === null ? null : `${row.notebooks} notebooks`]
+            {[row.owner?.name, row.notebooks === null ? null : counted(row.notebooks, "notebook")]
               .filter(Boolean)
               .join(" · ")}
           </p>
@@ -90,7 +90,7 @@ function NotebooksLink({ row }: { row: UseCaseRow }) {
     <a
       className="text-accent font-medium underline-offset-2 hover:underline"
       href={formatView({ ...parseView("#/notebooks"), useCase: row.id })}
-      aria-label={`${row.notebooks} notebooks of ${row.name}`}
+      aria-label={`${counted(row.notebooks, "notebook")} of ${row.name}`}
     >
       {row.running > 0 && <span className="text-good mr-2 text-xs font-normal">{row.running} running</span>}
       {row.notebooks}

@@ -122,6 +122,11 @@ function fold(text: string): string {
     .toLowerCase();
 }
 
+/** "1 notebook", "2 notebooks", "1,234 use cases". */
+export function counted(number: number, noun: string): string {
+  return `${number.toLocaleString("en")} ${number === 1 ? noun : `${noun}s`}`;
+}
+
 const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 /** Sort by a column, by the usual one if there is no such column; what has no value comes last, either way. */
