@@ -15,6 +15,9 @@ nox.options.sessions = ["tests"]
 nox.options.reuse_venv = "yes"
 nox.options.stop_on_first_error = False
 
+# Where Python may not write bytecode (PYTHONDONTWRITEBYTECODE), every start would compile all that it imports anew.
+os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
+
 ROOT = Path(__file__).parent
 SCRIPTS = ["bootstrap", ".ci/run", "custom_application/build-app.sh", "custom_application/start-app.sh"]
 WORKFLOWS = sorted(str(path) for path in Path(".github", "workflows").glob("*.yml"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -50,8 +51,12 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_configure() -> None:
-    """Take Ctrl-C again: started in the background by a shell, it would be ignored here and in every child."""
+    """Take Ctrl-C again: started in the background by a shell, it would be ignored here and in every child.
+
+    Commands that tests start may write bytecode: a thousand starts need not compile the same modules each time.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,6 @@ def environ(folder: Path, tools: DeployTools, **more: str) -> dict[str, str]:
         "PULUMI_CONFIG_PASSPHRASE": "passphrase",
         "PULUMI_SKIP_UPDATE_CHECK": "1",
         "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "DATAROBOT_STANDIN_POLL_SECONDS": "0.02",
         "DATAROBOT_STANDIN_RETRY_SECONDS": "0.02",
         **more,

@@ -41,7 +41,7 @@ TOOLS = (
 SITE = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 
 FAKE_UV = """#!/bin/sh
-echo "uv $*" >>"{log}"
+echo "uv $* compiled=${{UV_COMPILE_BYTECODE:-0}}" >>"{log}"
 if [ -e "{hold}" ]; then sleep 1; fi
 if [ "$1" = venv ]; then
   for last; do :; done
@@ -325,6 +325,7 @@ def test_it_is_made_once_and_a_second_run_is_silent_and_quick(machine: Machine, 
     assert "making .venv with Python 3." in first.stderr
     assert "\x1b" not in first.stderr
     assert [line.split()[:2] for line in machine.log] == [["uv", "venv"], ["uv", "pip"]]
+    assert machine.log[1].endswith("compiled=1")
     machine.forget()
     started = time.monotonic()
     second = machine.run("true")
