@@ -141,7 +141,7 @@ KEYS = (
     Key("PULUMI_CONFIG_PASSPHRASE", "", "Passphrase of the state; without one it is made once, under .toolkit/.", True),
     Key("PULUMI_CONFIG_PASSPHRASE_FILE", "", "File with that passphrase."),
     Key("EMULATOR_DATA", ".toolkit/emulator", "Folder of the local platform's data, relative to this file."),
-    Key("EMULATOR_PORT", "0", "Port of the local platform; 0: the one it had last time, or a free one."),
+    Key("EMULATOR_PORT", "0", "Port of the local platform; 0: the one it had last time, at first 8085 or a free one."),
     Key("DATAROBOT_PROVIDER", "auto", "Pulumi plugin for the stack local: auto, real or stand-in."),
     Key("DATAROBOT_TIMEOUT_MINUTES", "30", "How long Pulumi waits for a build or a start (minutes)."),
     Key("VERIFY_SECONDS", "120", "How long the URL may take to serve the new release (seconds)."),

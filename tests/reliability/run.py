@@ -112,7 +112,9 @@ def summary(records: list[Record]) -> str:
         text = f"{word}: {good} of {len(found)} converged"
         if kind == "fault":
             codes = Counter(one["code"] for one in found)
-            text += f" ({codes[0]} of them ended well in spite of the fault); {max(one['of'] for one in found)} in all"
+            planned = max(one["of"] for one in found)
+            text += f" ({codes[0]} ended well in spite of the fault), of {planned} cases;"
+            text += " in the others no such call was made"
         said.append(text)
     return "; ".join(said)
 

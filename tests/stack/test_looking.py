@@ -85,7 +85,7 @@ def test_what_is_deployed_is_seen_saved_and_brought_back(checkout: Checkout) -> 
 
     # Somebody else still uses the environment: what is left is named, and goes the next time.
     rule = {"method": "DELETE", "path": "*/executionEnvironments/*", "status": 409, "body": {"message": IN_USE}}
-    faults = checkout.write("faults.json", json.dumps({"rules": [rule]}))
+    faults = checkout.write("faults.json", json.dumps([rule]))
     assert checkout.invoke("emulator.faults", "--add", str(faults)).code == 0
     failed = checkout.invoke("destroy", "--stack", "local", "--yes")
     assert failed.code == 5, failed.stdout + failed.stderr

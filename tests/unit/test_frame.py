@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.transcript import terminal
 from tests.transcript.terminal import Typed
 from toolkit.commands import frame
 from toolkit.commands.frame import command
+from toolkit.errors import ConfigurationError
 
 
 def test_ctrl_c_on_a_terminal_begins_a_new_line(root: Path, tmp_path: Path) -> None:
@@ -75,3 +77,18 @@ def test_commands_of_the_local_platform_do_not_change_the_stack_used_last(
     frame.load_settings(tmp_path, "staging", needs_platform=False)
     frame.local_settings(tmp_path, "", 0)
     assert frame.load_settings(tmp_path, "", needs_platform=False).stack == "staging"
+
+
+@pytest.mark.parametrize("asked", [{"as_json": True}, {"json_to": "-"}])
+def test_who_reads_json_gets_the_error_as_json_too(
+    asked: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @command
+    def failing(_root: Path, **_options: object) -> None:
+        raise ConfigurationError("Not so.", hint="But so.")
+
+    with pytest.raises(Exit) as ended:
+        failing(tmp_path, **asked)
+    assert ended.value.code == 2
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told == {"version": 1, "event": "result", "ok": False, "exit_code": 2, "error": "Not so."}

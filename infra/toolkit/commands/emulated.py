@@ -79,7 +79,8 @@ def emulator_faults(root: Path, data: str, add: str, *, clear: bool) -> None:
     if clear:
         control().ask(folder, "DELETE", "faults")
     if add:
-        control().ask(folder, "POST", "faults", _json(sys.stdin.read() if add == "-" else Path(add).read_text()))
+        told = _json(sys.stdin.read() if add == "-" else Path(add).read_text())
+        control().ask(folder, "POST", "faults", {"rules": told} if isinstance(told, list) else told)
     _show_json(control().ask(folder, "GET", "faults"))
 
 

@@ -49,7 +49,7 @@ def command(function: Callable[Concatenate[Path, P], None]) -> Callable[Concaten
             Console().error(error)
             if options.get("debug"):
                 Console().trace(error)
-            if options.get("as_json"):
+            if options.get("as_json") or options.get("json_to") == "-":
                 Console(as_json=True).result({"ok": False, "exit_code": error.exit_code, "error": error.message})
             raise Exit(code=error.exit_code) from None
 
