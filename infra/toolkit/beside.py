@@ -42,7 +42,7 @@ class Beside:
             self._warm.result(ENDS_WITHIN).end()
 
     def _told(self, release: Release, note: str) -> str:
-        seal = releases.seal(release.staged, release.archive)
+        seal = releases.seal(release.staged, release.archive, self._settings.app_name)
         return history.message(release.digest, seal, history.commit(self._settings.root), note)
 
     def _ask(self, release: Release, message: Future[str]) -> None:

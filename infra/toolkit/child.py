@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit import deadruns
 from toolkit.errors import ToolMissing
 from toolkit.limits import TimeIsOver
 from toolkit.settings import SHORTEST_SECRET
@@ -159,6 +160,7 @@ def talk(
     """
     child = warm or Warm(driver)
     events: list[Event] = []
+    locked: list[float] = []
     try:
         child.take()
         if child.request not in (None, request):
@@ -168,19 +170,23 @@ def talk(
             _send(child.process, json.dumps(request))
         for event in itertools.chain(child.heard, child.events()):
             events.append(event)
+            if event["event"] == "locks" and driver.runs:
+                locked.append(deadruns.begin(driver.runs))
             if (reply := hear(event)) and not (event["event"] == "state" and child.answered):
                 _answer(child.process, event, reply)
     except BaseException as error:
-        in_order = _end(child.process)
+        unlocked = in_order = _end(child.process)
         child.close()
         if not in_order and any(event["event"] == "locks" for event in events):
-            _unlock(driver, PATIENT_GRACE if isinstance(error, TimeIsOver) else UNLOCK_GRACE)
+            unlocked = _unlock(driver, PATIENT_GRACE if isinstance(error, TimeIsOver) else UNLOCK_GRACE)
+        _settle(driver, locked, unlocked=unlocked)
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(in_order) from None
         raise
     child.process.wait()
     last_words = _without(child.secrets, child.last_words()) or _ending(child.process.returncode)
     child.close()
+    _settle(driver, locked, unlocked=child.process.returncode == 0)
     return Talk(tuple(events), last_words)
 
 
@@ -327,10 +333,17 @@ def _end(child: subprocess.Popen[str]) -> bool:
     return False
 
 
-def _unlock(driver: Driver, patience: float) -> None:
-    """Remove the lock of a Pulumi that had to be killed; when that fails, the next run on this machine does it."""
+def _settle(driver: Driver, locked: Iterable[float], *, unlocked: bool) -> None:
+    """Note that Pulumi has let go of the lock, or that it may have left it."""
+    for since in locked:
+        assert driver.runs
+        deadruns.end(driver.runs, since, in_order=unlocked)
+
+
+def _unlock(driver: Driver, patience: float) -> bool:
+    """Remove the lock of a Pulumi that had to be killed; when that fails, the next run of this folder does it."""
     with suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(
+        done = subprocess.run(
             [str(driver.pulumi.path), "cancel", "--yes", "--stack", driver.stack],
             cwd=driver.work_dir,
             env=dict(driver.environ),
@@ -339,6 +352,8 @@ def _unlock(driver: Driver, patience: float) -> None:
             timeout=patience,
             check=False,
         )
+        return done.returncode == 0
+    return False
 
 
 def _drain(stream: Iterable[str]) -> None:

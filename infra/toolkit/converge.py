@@ -13,7 +13,7 @@ from toolkit import evidence, preflight, proof, recovery, staging, statefiles, w
 from toolkit import plan as planning
 from toolkit.bench import Bench, Event
 from toolkit.child import Driver, Warm
-from toolkit.errors import Cancelled, DeploymentFailed, ToolkitError
+from toolkit.errors import Cancelled, DeploymentFailed, TimedOut, ToolkitError
 from toolkit.plan import Shipment
 from toolkit.settings import Settings
 from toolkit.stack import StackResult, counted
@@ -80,14 +80,18 @@ def _up(
             result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh, warm=warm)
             break
         except DeploymentFailed as error:
-            with bench.within("leftovers"):
-                explained = _explained(settings, wanted, error, bench)
-                removed = _tidy(settings, drive, bench)
+            explained, removed = error, False
+            try:
+                with bench.within("leftovers"):
+                    explained = _explained(settings, wanted, error, bench)
+                    removed = _tidy(settings, drive, bench)
+            except TimedOut as late:
+                bench.line(f"warning: {late.message}")
             if again or not (removed and NAME_TAKEN.search("\n".join(error.details))):
                 raise explained from error
         again, warm = True, None
     if result.stopped:
-        raise Cancelled("Nothing was changed.", hint="Answer yes, or use --yes.")
+        raise Cancelled(f"Nothing {'more ' if again or refresh else ''}was changed.", hint="Answer yes, or use --yes.")
     if result.outputs is None:
         raise DeploymentFailed(
             "Pulumi ended without the outputs of the stack.", hint="Run it again; when it stays: invoke status"
@@ -119,7 +123,10 @@ def _try(
             return answer
 
         connect = functools.partial(preflight.platform_client, settings)
-        with connect() as client, watching.watched(connect, wanted.base_name, bench.on_event) as on_event:
+        with (
+            connect() as client,
+            watching.watched(connect, wanted.base_name, bench.on_event, secrets=settings.secrets) as on_event,
+        ):
             result = recovery.run(
                 drive,
                 "deploy",

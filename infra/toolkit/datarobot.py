@@ -133,12 +133,13 @@ class Client:
         return [one for one in self._pages(f"{ROUTES['source']}?") if part in str(one.get("name") or "")]
 
     def credentials_marked(self, part: str) -> list[Mapping[str, Any]]:
-        """Give the credentials with `part` in their name (platform-contract 1.6). An account that may not list them
-        has none of ours.
+        """Give the credentials with `part` in their name (platform-contract 1.6).
+
+        An account that may not list them has none of ours.
         """
         try:
             found = list(self._pages(f"{ROUTES['credential']}?"))
-        except (PlatformError, PermissionDenied):
+        except (NotThere, PermissionDenied):
             return []
         return [{**one, "id": one.get("credentialId")} for one in found if part in str(one.get("name") or "")]
 

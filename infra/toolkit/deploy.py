@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ from toolkit import (
     statefiles,
 )
 from toolkit import plan as planning
-from toolkit.bench import Bench
+from toolkit.bench import Bench, Event
 from toolkit.beside import beside
 from toolkit.child import Driver
 from toolkit.driving import driver
@@ -79,7 +79,8 @@ def deploy(
     platform's own reason, VerificationFailed, or what the steps raise.
     """
     started = time.monotonic()
-    bench = bench.limited(settings.phase_seconds)
+    attempts: list[Event] = []
+    bench = _noting(bench.limited(settings.phase_seconds), "up", attempts)
     with _at_work(settings, bench):
         settings = preflight.with_local_platform(settings, bench)
         with beside(settings, bench) as work:
@@ -98,7 +99,7 @@ def deploy(
             except (DeploymentFailed, VerificationFailed) as error:
                 if not roll_back or (isinstance(error, DeploymentFailed) and not _is_down(settings, drive, bench)):
                     raise
-                raise _rolled_back(settings, drive, release, bench, error) from error
+                raise _rolled_back(settings, drive, release, bench, error, len(attempts)) from error
         if report.served:
             shelf.keep(settings, drive, release, report.served, bench)
     bench.on_event({"event": "platform", "platform_version": platform_version})
@@ -121,8 +122,10 @@ def rollback(
         drive = _pulumi(settings, bench)
         with bench.within("preview"):
             there = shelf.there(settings, drive, bench)
-            last = next(iter(history.deployed(drive) or [one.id for one in releases.kept(there)]), "")
-        kept = releases.choose(there, last, to=to)
+            told = history.entries(drive)
+            seals = [*(one.seal for one in told), *(one.seal for one in releases.kept(there))]
+        last = next(iter(seals), "")
+        kept = releases.choose(there, last, _order(told), to=to)
         release, outputs, changes, verified = _serve_again(settings, drive, kept, bench, confirm)
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
 
@@ -174,16 +177,47 @@ def _is_down(settings: Settings, drive: Driver, bench: Bench) -> bool:
     return False
 
 
+def _noting(bench: Bench, name: str, noted: list[Event]) -> Bench:
+    """Give a bench that also notes its events of a name."""
+
+    def on_event(event: Event) -> None:
+        if event["event"] == name:
+            noted.append(event)
+        bench.on_event(event)
+
+    return dataclasses.replace(bench, on_event=on_event)
+
+
+def _order(entries: Sequence[history.Entry]) -> list[tuple[str, str]]:
+    return [(one.id, one.seal) for one in entries if one.succeeded]
+
+
 def _rolled_back(
-    settings: Settings, drive: Driver, failed: Release, bench: Bench, error: DeploymentFailed | VerificationFailed
+    settings: Settings,
+    drive: Driver,
+    failed: Release,
+    bench: Bench,
+    error: DeploymentFailed | VerificationFailed,
+    attempts: int,
 ) -> ToolkitError:
-    """Let the release from before serve again; give the error, of the same kind, that says what is so now."""
+    """Let the release from before serve again; give the error, of the same kind, that says what is so now.
+
+    It is the error itself where that would help nobody: nothing was changed (in none of the `attempts`), or what served
+    before holds the same, and another setting is the matter.
+    """
+    if not attempts:
+        return error
     try:
         with bench.within("rollback"):
+            seal = releases.seal(failed.staged, failed.archive, settings.app_name)
+            told = history.entries(drive)
+            while attempts and told and told[0].id == failed.digest[: releases.SHORT]:
+                attempts, told = attempts - 1, told[1:]  # these are of this very run
+            order = _order(told)
+            if order and order[0][1] == seal:
+                return error
             try:
-                there, now = shelf.there(settings, drive, bench), failed.digest[: releases.SHORT]
-                before = next((one for one in history.deployed(drive, succeeded=True) if one != now), "")
-                kept = releases.choose(there, now, before=before)
+                kept = releases.choose(shelf.there(settings, drive, bench), seal, order)
             except ConfigurationError:
                 return error  # a first deployment: there is nothing to go back to
             bench.line(f"Going back to release {kept.id}: {error.message}")

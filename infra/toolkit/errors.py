@@ -63,6 +63,14 @@ class Cancelled(ToolkitError):
     exit_code = 8
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or a signal, with the error to end with. Whoever gets over expected errors does not get over this one."""
+
+    def __init__(self, error: Cancelled) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 class TimedOut(ToolkitError):
     """Something did not come about within its time."""
 

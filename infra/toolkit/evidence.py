@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit import explain
 from toolkit.errors import DeploymentFailed, ToolkitError
 from toolkit.explain import Cause
-from toolkit.settings import SHORTEST_SECRET, Secret
+from toolkit.settings import Secret, masked
 from toolkit.stackconfig import StackInputs
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def keep(
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
     kept: list[Log] = []
     for log in logs:
-        text = _masked(log.text, secrets)
+        text = masked(log.text, secrets)
         path: Path | None = folder / f"{stamp}-{re.sub(r'[^a-z]+', '-', log.about.lower().partition(' of ')[2])}.log"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -98,14 +98,6 @@ def keep(
         for old in sorted(folder.glob("*.log"))[:-KEPT]:
             old.unlink(missing_ok=True)
     return kept
-
-
-def _masked(text: str, secrets: Sequence[Secret]) -> str:
-    """Hide secrets; what is as short as a word of a log is none."""
-    for value in (secret.reveal() for secret in secrets):
-        if len(value) >= SHORTEST_SECRET:
-            text = text.replace(value, "****")
-    return text
 
 
 def causes(error: DeploymentFailed, logs: Sequence[Log]) -> tuple[Cause, ...]:

@@ -6,8 +6,8 @@ import getpass
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import stack
@@ -15,9 +15,9 @@ from toolkit.child import Driver
 from toolkit.errors import ToolkitError
 from toolkit.releases import SEAL, SHORT
 
-MOST = 200  # deployments that are looked at for what was deployed once
-_RELEASE = re.compile(rf"release ([0-9a-f]{{{SHORT}}})(?:,|$)")
-_SEAL = re.compile(rf", content ([0-9a-f]{{{SEAL}}})(?=,|$)")
+MOST = 200  # entries that are looked at
+_CONTENT = rf", content ([0-9a-f]{{{SEAL}}})(?=,|$)"
+_TOLD = re.compile(rf"release ([0-9a-f]{{{SHORT}}}){_CONTENT}")
 
 
 def message(digest: str, seal: str, commit: str, note: str = "") -> str:
@@ -34,29 +34,25 @@ def message(digest: str, seal: str, commit: str, note: str = "") -> str:
 
 def shown(message: str) -> str:
     """Give what people want to read of a message."""
-    return _SEAL.sub("", message.removeprefix("release "))
+    return re.sub(_CONTENT, "", message.removeprefix("release "))
 
 
-def deployed(drive: Driver, *, succeeded: bool = False) -> list[str]:
-    """Give the ids of the releases that were deployed, the last first; with `succeeded` of whole deployments only.
+@dataclass(frozen=True)
+class Entry:
+    """A deployment: the id of its release, the seal of what that holds, and whether it went through."""
 
-    A history that cannot be read gives none.
-    """
-    told = (_RELEASE.match(message) for message in _messages(drive, succeeded=succeeded))
-    return [found[1] for found in told if found]
-
-
-def contents(drive: Driver) -> frozenset[str]:
-    """Give the seals of what was deployed, as far as the history goes back. One that cannot be read gives none."""
-    told = (_SEAL.search(message) for message in _messages(drive, most=MOST) if _RELEASE.match(message))
-    return frozenset(found[1] for found in told if found)
+    id: str
+    seal: str
+    succeeded: bool
 
 
-def _messages(drive: Driver, *, succeeded: bool = False, most: int = 20) -> Iterator[str]:
+def entries(drive: Driver) -> list[Entry]:
+    """Give the deployments, the last first, as far as the history is looked at. One that cannot be read gives none."""
     with suppress(ToolkitError):
-        for one in stack.run(drive, "history", most=most).updates:
-            if one.get("result") == "succeeded" or not succeeded:
-                yield str(one.get("message") or "")
+        updates = stack.run(drive, "history", most=MOST).updates
+        told = [(_TOLD.match(str(one.get("message") or "")), one.get("result")) for one in updates]
+        return [Entry(found[1], found[2], result == "succeeded") for found, result in told if found]
+    return []
 
 
 def commit(root: Path) -> str:

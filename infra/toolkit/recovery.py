@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit import retained, stack, stackconfig
 from toolkit.child import Driver, Event, Warm
-from toolkit.errors import DeploymentFailed, ToolkitError
+from toolkit.errors import DeploymentFailed, PermissionDenied, ToolkitError
 from toolkit.stack import Action, OnEvent, StackResult
 from toolkit.stackconfig import StackInputs
 
@@ -84,6 +84,8 @@ class _Watch:
         try:
             self.found = look(self.client, state, for_good=self.for_good)
         except ToolkitError as error:
+            if self.for_good and not isinstance(error, PermissionDenied):
+                raise  # with the stack goes its mark, the only way to find them
             note(self.on_event, f"Leftovers of earlier runs could not be looked for: {error.message}", audit=False)
         if not self.found.is_clean and not self.goes_on:
             return "stop"

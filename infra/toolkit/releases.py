@@ -11,7 +11,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ class Kept:
     @property
     def is_whole(self) -> bool:
         """Whether all files are there as they were."""
-        return _seal_of(self.folder) == self.seal
+        return _seal_of(self.folder, self.app) == self.seal
 
 
 def keep(
@@ -73,7 +73,10 @@ def keep(
     *,
     commit: str = "",
 ) -> Kept:
-    """Keep a release of `app` that was proved, as the newest of its shelf; what is older than the last three goes."""
+    """Keep a release of `app` that was proved, as the newest of its shelf; what is older than the last three goes.
+
+    One that differs from it in nothing but the runtime `.env` goes, too: there is nothing to go back to in it.
+    """
     shelf.mkdir(parents=True, exist_ok=True)
     folder = shelf / digest[:SHORT]
     if (found := read(folder)) is None or dict(found.served) != dict(served) or not found.is_whole:
@@ -87,11 +90,13 @@ def keep(
         shutil.copyfile(archive, draft / "context.zip")
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
-    at, sealed = time.time(), _seal_of(folder)
+    at, sealed = time.time(), _seal_of(folder, app)
     about = {"app": app, "digest": digest, "at": at, "commit": commit, "served": dict(served), "seal": sealed}
     draft_about = folder / f".{ABOUT}"
     draft_about.write_text(json.dumps(about, indent=1) + "\n")
     draft_about.replace(folder / ABOUT)
+    for twin in twins(shelf, sealed, digest):
+        shutil.rmtree(twin.folder, ignore_errors=True)
     for old in kept(shelf)[KEPT:]:
         shutil.rmtree(old.folder, ignore_errors=True)
     return Kept(app, digest, at, commit, dict(served), folder, sealed)
@@ -103,18 +108,26 @@ def kept(shelf: Path) -> list[Kept]:
     return sorted(found, key=lambda one: -one.at)
 
 
-def choose(shelf: Path, current: str, *, before: str = "", to: str = "") -> Kept:
-    """Give the release to go back to: the one that `to` begins to name, else one whose id is not `current`.
+def twins(shelf: Path, seal: str, digest: str) -> list[Kept]:
+    """Give the kept releases that hold what the release `digest` holds, and differ in the runtime `.env` only."""
+    return [one for one in kept(shelf) if one.seal == seal and one.digest != digest]
 
-    That is the one that served `before`, when it is kept, else the one that was proved last. One whose files are not
-    what they were is passed over. Raises ConfigurationError that lists what there is.
+
+def choose(shelf: Path, current: str, deployed: Sequence[tuple[str, str]], *, to: str = "") -> Kept:
+    """Give the release to go back to: the one that `to` begins to name, else one whose seal is not `current`.
+
+    That is the first of `deployed` (ids and seals, the last deployment first) that is kept, else the one that was
+    proved last. One whose files are not what they were is passed over. Raises ConfigurationError that lists what there
+    is.
     """
     there = [one for one in kept(shelf) if one.is_whole]
     if to:
-        fitting = [one for one in there if one.digest.startswith(to)]
+        named = {seal for id, seal in deployed if id.startswith(to)}  # noqa: A001
+        fitting = [one for one in there if one.digest.startswith(to) or one.seal in named]
     else:
-        others = sorted((one for one in there if one.id != current), key=lambda one: one.id != before)
-        fitting = others[:1]
+        order = [seal for _, seal in deployed]
+        others = [one for one in there if one.seal != current]
+        fitting = sorted(others, key=lambda one: order.index(one.seal) if one.seal in order else len(order))[:1]
     if len(fitting) == 1:
         return fitting[0]
     names = ", ".join(one.id for one in there) or "none"
@@ -146,27 +159,27 @@ def read(folder: Path) -> Kept | None:
     return None
 
 
-def seal(staged: StagedSource, archive: Path) -> str:
-    """Name what a release holds wherever it lies: paths, modes and bytes of the app's files, and the archive.
+def seal(staged: StagedSource, archive: Path, app: str) -> str:
+    """Name what a release holds wherever it lies: paths, modes and bytes of the app's files, the archive, its name.
 
     The runtime `.env` is not a part of it: that is written anew. `digest` names what is deployed, with it.
     """
     files = (file for file in staged.files if file.path != RUNTIME_ENV)
-    return _seal(((file.path, file.mode, file.sha256 or _sha256(file.local)) for file in files), archive)
+    return _seal(((file.path, file.mode, file.sha256 or _sha256(file.local)) for file in files), archive, app)
 
 
-def _seal_of(folder: Path) -> str:
+def _seal_of(folder: Path, app: str) -> str:
     source, archive = folder / "source", folder / "context.zip"
     files = (path for path in source.rglob("*") if path.is_file())
     entries = ((path.relative_to(source).as_posix(), path.stat().st_mode & 0o777, _sha256(path)) for path in files)
-    return _seal(entries, archive) if archive.is_file() else ""
+    return _seal(entries, archive, app) if archive.is_file() else ""
 
 
-def _seal(entries: Iterable[tuple[str, int, bytes]], archive: Path) -> str:
+def _seal(entries: Iterable[tuple[str, int, bytes]], archive: Path, app: str) -> str:
     whole = hashlib.sha256()
     for path, mode, sha256 in sorted(entries):
         whole.update(f"{path}\0{mode:o}\0".encode() + sha256)
-    whole.update(_sha256(archive))
+    whole.update(_sha256(archive) + app.encode())
     return whole.hexdigest()[:SEAL]
 
 

@@ -44,32 +44,36 @@ def is_sent(kept: Kept) -> bool:
     return (kept.folder / SENT).exists()
 
 
-def push(client: Client, base_name: str, mark: str, kept: Kept, *, again: bool = False) -> bool:
+def push(
+    client: Client, base_name: str, mark: str, kept: Kept, *, again: bool = False, instead: Collection[str] = ()
+) -> bool:
     """Keep a release on the platform, and let go of what is older than the last three; says whether it was sent.
 
-    With `again` it is sent once more, as the newest. Raises what the client raises.
+    With `again` it is sent once more, as the newest. `instead` are the ids of releases whose place it takes. Raises
+    what the client raises.
     """
     if not mark or (_sent(kept.folder).startswith(mark) and not again):
         return False
-    ours = f"{words(mark)}{kept.id}"
     there = client.sources_marked(words(mark))
-    same = [one for one in there if one["name"].endswith(ours)]
-    held = next((str(one["id"]) for one in same if one.get("latestVersion") and not again), "")
+    same = [one for one in there if one["name"].endswith(f"{words(mark)}{kept.id}")]
+    held = next((str(one["id"]) for one in same if _is_whole(one) and not again), "")
+    gone = [] if held else same
+    gone += [one for one in there if one["name"].endswith(tuple(f"{words(mark)}{twin}" for twin in instead))]
+    for old in gone:
+        client.delete("source", str(old["id"]))
     if not held:
-        for old in same:
-            client.delete("source", str(old["id"]))
-        held = client.put_source(f"{base_name}{ours}", FILE, base64.b64encode(_packed(kept.folder)))
-    others = sorted((one for one in there if one not in same), key=_made, reverse=True)
+        held = client.put_source(f"{base_name}{words(mark)}{kept.id}", FILE, base64.b64encode(_packed(kept.folder)))
+    others = sorted((one for one in there if one not in (*same, *gone)), key=_made, reverse=True)
     for old in others[KEPT - 1 :]:
         client.delete("source", str(old["id"]))
     (kept.folder / SENT).write_text(f"{mark} {held}")
     return True
 
 
-def pull(client: Client, mark: str, shelf: Path, deployed: Callable[[], Collection[str]]) -> int:
+def pull(client: Client, mark: str, shelf: Path, deployed: Callable[[], Collection[tuple[str, str]]]) -> int:
     """Fetch what the platform has and the shelf has not, or not as it was sent last; give how many there were.
 
-    Only a release whose seal is among those of `deployed` is taken, which is asked when there is one to fetch.
+    Only a release whose id and seal are among those of `deployed` is taken, which is asked when there is one to fetch.
 
     What was kept for another stack of this name, which is gone, goes, too. Raises what the client raises.
     """
@@ -78,7 +82,7 @@ def pull(client: Client, mark: str, shelf: Path, deployed: Callable[[], Collecti
     for kept in releases.kept(shelf):
         if is_sent(kept) and not _sent(kept.folder).startswith(mark):
             shutil.rmtree(kept.folder, ignore_errors=True)
-    known: Collection[str] | None = None
+    known: Collection[tuple[str, str]] | None = None
     fetched = 0
     for source in client.sources_marked(words(mark)):
         name = str(source["name"])[-SHORT:]
@@ -97,6 +101,12 @@ def _sent(folder: Path) -> str:
     return ""
 
 
+def _is_whole(source: Mapping[str, Any]) -> bool:
+    """Whether the file of a release has come; when sending it broke off, there is a version without it."""
+    items = (source.get("latestVersion") or {}).get("items") or ()
+    return any(item.get("filePath") == FILE for item in items)
+
+
 def _made(source: Mapping[str, Any]) -> str:
     return str(source.get("createdAt") or "")
 
@@ -113,7 +123,7 @@ def _packed(folder: Path) -> bytes:
     return packed.getvalue()
 
 
-def _unpacked(text: str, folder: Path, note: str, known: Collection[str]) -> bool:
+def _unpacked(text: str, folder: Path, note: str, known: Collection[tuple[str, str]]) -> bool:
     """Put a release onto the shelf; one that is damaged, not whole or not `known` is left where it is."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.parent / f".{secrets.token_hex(6)}"
@@ -124,7 +134,7 @@ def _unpacked(text: str, folder: Path, note: str, known: Collection[str]) -> boo
                 path.chmod(entry.external_attr >> 16 & 0o777 or 0o644)
         (draft / SENT).write_text(note)
         found = releases.read(draft)
-        if found is None or found.id != folder.name or found.seal not in known or not found.is_whole:
+        if found is None or found.id != folder.name or (found.id, found.seal) not in known or not found.is_whole:
             raise ValueError
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)

@@ -9,7 +9,7 @@ import hmac
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -337,6 +337,11 @@ def _read(path: Path, problems: list[str]) -> dict[str, str | None]:
         elif binding.key is not None:
             values[binding.key] = binding.value
     return values
+
+
+def masked(text: str, secrets: Iterable[Secret]) -> str:
+    """Hide secrets in a text; what is as short as a word of a log is none."""
+    return _without([value for secret in secrets if len(value := secret.reveal()) >= SHORTEST_SECRET], text)
 
 
 def _without(secrets: list[str], text: str) -> str:

@@ -22,7 +22,9 @@ def there(settings: Settings, drive: Driver, bench: Bench) -> Path:
     if not shared:
         mark = stack.run(drive, "describe").mark
         with suppress(ToolkitError), preflight.platform_client(settings) as client:
-            if fetched := retained.pull(client, mark, folder, lambda: history.contents(drive)):
+            if fetched := retained.pull(
+                client, mark, folder, lambda: {(one.id, one.seal) for one in history.entries(drive)}
+            ):
                 bench.line(f"{fetched} of the releases to go back to came from the platform")
     return folder
 
@@ -42,6 +44,8 @@ def keep(
     folder, shared = statefiles.shelf(settings, bench.places.home)
     try:
         with bench.within("keep"):
+            seal = releases.seal(release.staged, release.archive, settings.app_name)
+            instead = [one.id for one in releases.twins(folder, seal, release.digest)]
             kept = releases.keep(
                 folder,
                 settings.app_name,
@@ -54,7 +58,8 @@ def keep(
             if not shared and (again or not retained.is_sent(kept)):
                 mark = stack.run(drive, "describe").mark
                 with preflight.platform_client(settings) as client:
-                    retained.push(client, staging.inputs(settings, release).base_name, mark, kept, again=bool(again))
+                    name = staging.inputs(settings, release).base_name
+                    retained.push(client, name, mark, kept, again=bool(again), instead=instead)
     except (OSError, ToolkitError) as error:
         bench.line(f"This release could not be kept to go back to it from anywhere: {error}")
 
@@ -68,6 +73,7 @@ def staged_again(settings: Settings, kept: Kept, bench: Bench) -> Release:
             folder / "source",
             runtime_env=runtime_env.from_settings(settings),
             known_secrets=settings.secrets,
+            again=True,
         )
         packed = folder / "context.zip"
         shutil.copyfile(kept.archive, packed)

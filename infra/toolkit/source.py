@@ -111,15 +111,17 @@ def stage(
     runtime_env: RuntimeEnv | None = None,
     known_secrets: Iterable[Secret] = (),
     notes: Path | None = None,
+    again: bool = False,
 ) -> StagedSource:
     """Copy what ships of the folder `app` to `target`, which is replaced in one step; an equal copy stays.
 
-    Else as `choose`. When something is wrong, `target` is left as it was.
+    Else as `choose`. With `again` it has shipped before: its `.deployignore`, which says what only looks like a secret,
+    stayed behind, so nothing but `known_secrets` is looked for. When something is wrong, `target` is left as it was.
     """
     secrets = tuple(known_secrets)
     seal = _note(notes, "copies", target)
     for attempt in range(ATTEMPTS):
-        chosen = _choose(app, secrets, notes, never=target)
+        chosen = _choose(app, secrets, notes, never=target, again=again)
         files = [SourceFile(name, one.mode, f"{target}/{name}", one.sha256) for name, one in chosen.contents.items()]
         content = runtime_env.content if runtime_env is not None else None
         if content is not None:
@@ -159,7 +161,7 @@ class _Chosen:
     left_out: tuple[LeftOut, ...]
 
 
-def _choose(app: Path, secrets: tuple[Secret, ...], notes: Path | None, *, never: Path) -> _Chosen:
+def _choose(app: Path, secrets: tuple[Secret, ...], notes: Path | None, *, never: Path, again: bool = False) -> _Chosen:
     if not app.is_dir():
         raise ConfigurationError(
             f"There is no folder {app}.", hint="Name the app's folder with APP_DIR in .env, or with --app."
@@ -174,7 +176,8 @@ def _choose(app: Path, secrets: tuple[Secret, ...], notes: Path | None, *, never
     contents: dict[str, _Content] = {}
     for path, local in selection.files.items():
         try:
-            content, leaked = _look(path, local, ignored, secrets, known)
+            allowed = again or ignored.allows_secrets(path)
+            content, leaked = _look(path, local, secrets, known, allowed=allowed)
         except OSError as error:
             problems.append(f"{path}: cannot be read ({error.strerror})")
             continue
@@ -200,7 +203,7 @@ def _key(ignored: IgnoreFile, secrets: Iterable[Secret]) -> str:
 
 
 def _look(
-    path: str, local: str, ignored: IgnoreFile, secrets: Iterable[Secret], known: Stamps | None
+    path: str, local: str, secrets: Iterable[Secret], known: Stamps | None, *, allowed: bool
 ) -> tuple[_Content, list[str]]:
     """Give what a file holds, and the secrets in it; a clean one that has not changed since is not read again."""
     if known is not None:
@@ -212,7 +215,7 @@ def _look(
         stat = os.fstat(stream.fileno())
         sha256 = hashlib.file_digest(stream, "sha256").digest()
         stream.seek(0)
-        found = [str(leak) for leak in leaks.find(path, stream, secrets, allowed=ignored.allows_secrets(path))]
+        found = [str(leak) for leak in leaks.find(path, stream, secrets, allowed=allowed)]
     if known is not None and not found:
         known.note(path, stamp_of(stat), sha256)
     return _Content(local, _shipped_mode(stat), stat.st_size, sha256), found

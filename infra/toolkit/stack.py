@@ -18,6 +18,7 @@ from toolkit.errors import (
     DeploymentFailed,
     PermissionDenied,
     StackLocked,
+    Stopped,
     TimedOut,
     ToolMissing,
 )
@@ -122,7 +123,7 @@ def run(
     perhaps asked for the same (`ask_ahead`).
 
     Raises StackMissing, StackLocked, ToolMissing or DeploymentFailed (its details are Pulumi's own diagnostics), and
-    Cancelled when the person ended it; the child is never left behind.
+    Stopped when the person ended it; the child is never left behind.
     """
     request = _request(driver, action, inputs, refresh=refresh, message=message, most=most)
     if state is not None:
@@ -242,7 +243,7 @@ def _carried_out(
     try:
         said = child.talk(driver, request, hear, warm=warm)
     except child.Interrupted as interrupted:
-        raise _cancelled(action, interrupted.in_order) from None
+        raise Stopped(_cancelled(action, interrupted.in_order)) from None
     last = next((event for event in reversed(said.events) if event["event"] in ENDS), {})
     if last.get("event") == "result":
         return StackResult(

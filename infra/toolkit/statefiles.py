@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 
-from toolkit import deadruns, stack, stackconfig
+from toolkit import stack, stackconfig
 from toolkit.child import Event
 from toolkit.errors import StackLocked
 from toolkit.settings import Settings
@@ -23,17 +23,17 @@ from toolkit.stack import OnEvent
 
 
 def state_backend(settings: Settings, home: Path) -> dict[str, str]:
-    """Give Pulumi's variables for the state: PULUMI_BACKEND_URL, else a logged-in cloud, else a folder of ours.
+    """Give Pulumi's variables for the state: PULUMI_BACKEND_URL, else where Pulumi is logged in, else a folder of ours.
 
-    A passphrase is made once (mode 0600) where none is set. The stack `local` never goes to the cloud by itself.
+    A passphrase is made once (mode 0600) where none is set. The stack `local` never goes anywhere else by itself.
     """
     chosen: dict[str, str] = {}
-    if settings.backend_url:
-        chosen["PULUMI_BACKEND_URL"] = settings.backend_url
-    elif settings.stack == stackconfig.LOCAL or not _logged_in(settings, home):
+    if _is_own(settings, home):
         folder = _own_state(settings)
         folder.mkdir(parents=True, exist_ok=True)
         chosen["PULUMI_BACKEND_URL"] = folder.resolve().as_uri()
+    elif address := _address(settings, home):
+        chosen["PULUMI_BACKEND_URL"] = address
     if settings.access_token:
         chosen["PULUMI_ACCESS_TOKEN"] = settings.access_token.reveal()
     if settings.passphrase:
@@ -102,19 +102,14 @@ def locked(settings: Settings) -> Iterator[None]:
             hint="Wait for it to end; the lock goes with its process.",
         ) from None
     try:
-        with deadruns.noted(_runs(settings)):
-            yield
+        yield
     finally:
         lock.release()
 
 
 def dead_runs(settings: Settings, home: Path) -> Path | None:
-    """Give where the runs of this folder that died are noted; None when nobody else has the state."""
-    return None if _is_own(settings, home) else _runs(settings)
-
-
-def _runs(settings: Settings) -> Path:
-    return settings.toolkit_dir / "locks" / f"{settings.stack}.runs"
+    """Give where the runs of this folder that died are noted (`deadruns`); None when nobody else has the state."""
+    return None if _is_own(settings, home) else settings.toolkit_dir / "locks" / f"{settings.stack}.runs"
 
 
 @contextmanager
@@ -149,14 +144,20 @@ def _passphrase_file(path: Path) -> Path:
     return path
 
 
-def _logged_in(settings: Settings, home: Path) -> bool:
-    if settings.access_token:
-        return True
+def _address(settings: Settings, home: Path) -> str:
+    """Give the address of a state that is neither our own folder nor in Pulumi Cloud: as set, or as logged in."""
+    if settings.backend_url or settings.access_token:
+        return settings.backend_url or ""
+    current = _login(home)
+    return current if urlsplit(current).scheme not in ("http", "https") else ""
+
+
+def _login(home: Path) -> str:
+    """Give where `pulumi login` was last; empty when nowhere."""
     try:
-        current = json.loads((home / ".pulumi" / "credentials.json").read_text()).get("current")
+        return str(json.loads((home / ".pulumi" / "credentials.json").read_text()).get("current") or "")
     except (OSError, ValueError, AttributeError):
-        return False
-    return bool(current)
+        return ""
 
 
 @dataclass(frozen=True)
@@ -170,12 +171,13 @@ class Backend:
 
 def describe_backend(settings: Settings, home: Path) -> Backend:
     """Say where the state is; nothing is made that is not there yet."""
-    chosen = settings.backend_url or (_own_state(settings).as_uri() if _is_own(settings, home) else "Pulumi Cloud")
+    own, elsewhere = _is_own(settings, home), _address(settings, home)
+    chosen = _own_state(settings).as_uri() if own else elsewhere or "Pulumi Cloud"
     address = f"{urlsplit(chosen).scheme}://{urlsplit(chosen).path}" if chosen.startswith("file:") else _bare(chosen)
     if settings.passphrase:
         return Backend(address, "PULUMI_CONFIG_PASSPHRASE")
     file = settings.passphrase_file or settings.toolkit_dir / "passphrase"
-    if not settings.passphrase_file and not settings.backend_url and not _is_own(settings, home):
+    if not settings.passphrase_file and not own and not elsewhere:
         return Backend(address, "kept by Pulumi Cloud")
     expected = bool(settings.passphrase_file) or (_stack_files(settings) / f"{settings.stack}.json").exists()
     made = str(file) if file.exists() or expected else "is made at the first deployment"
@@ -240,7 +242,7 @@ def forget_the_dead(settings: Settings, home: Path, on_event: OnEvent) -> None:
 
 def _locks(settings: Settings, home: Path) -> Iterator[tuple[Path, stack.LockOwner]]:
     """Pulumi's locks of the stack, where the state lies in a folder, with those who hold them."""
-    state = _own_state(settings) if _is_own(settings, home) else _folder(settings.backend_url or "")
+    state = _own_state(settings) if _is_own(settings, home) else _folder(_address(settings, home))
     if state is None:
         return
     folder = state / ".pulumi" / "locks" / "organization" / stackconfig.PROJECT / settings.stack
@@ -250,7 +252,8 @@ def _locks(settings: Settings, home: Path) -> Iterator[tuple[Path, stack.LockOwn
 
 
 def _is_own(settings: Settings, home: Path) -> bool:
-    return not settings.backend_url and (settings.stack == stackconfig.LOCAL or not _logged_in(settings, home))
+    elsewhere = settings.stack != stackconfig.LOCAL and (settings.access_token or _login(home))
+    return not settings.backend_url and not elsewhere
 
 
 def _folder(url: str) -> Path | None:

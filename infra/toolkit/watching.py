@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.bench import Event, OnEvent
 from toolkit.errors import ToolkitError
 from toolkit.plan import KINDS
+from toolkit.settings import Secret, masked
 
 if TYPE_CHECKING:
     from toolkit.datarobot import Client
@@ -42,6 +43,7 @@ class _Work:
 class _Watch:
     base_name: str
     on_event: OnEvent
+    secrets: Sequence[Secret] = ()
     now: Callable[[], float] = time.monotonic
     works: dict[str, _Work] = field(default_factory=dict)
     last: float = 0.0
@@ -84,7 +86,7 @@ class _Watch:
                 del self.works[kind]
 
     def _tell(self, work: _Work, status: str, text: str) -> None:
-        lines = text.splitlines()
+        lines = masked(text, self.secrets).splitlines()
         fresh = lines[work.shown :]
         if len(lines) < work.shown:  # the log of another version
             fresh = lines
@@ -124,13 +126,16 @@ def watched(
     base_name: str,
     on_event: OnEvent,
     *,
+    secrets: Sequence[Secret] = (),
     every: float = EVERY,
 ) -> Iterator[OnEvent]:
     """Give a callback for Pulumi's events; while it works on something, the platform is looked at beside it.
 
+    What it has logged is shown without the `secrets`.
+
     Whatever goes wrong with the looking is not told: it is no part of the deployment.
     """
-    watch = _Watch(base_name, on_event)
+    watch = _Watch(base_name, on_event, secrets)
     over = threading.Event()
 
     def run() -> None:

@@ -51,6 +51,9 @@ def _write_page(checkout: Checkout, word: str) -> None:
 
 
 def test_a_release_that_fails_its_proof_makes_room_for_the_one_before(checkout: Checkout) -> None:
+    # What only looks like a secret, as a file says that stays behind, is no hindrance when it ships once more.
+    checkout.write("custom_application/tests.pem", f"-----BEGIN {'PRIVATE'} KEY-----\nfor tests\n")
+    checkout.write("custom_application/.deployignore", "# toolkit: allow-secret tests.pem\n")
     first = checkout.deploy()
     checkout.write("custom_application/server.ts", FAILS_FOR_VISITORS)
     broken = checkout.invoke("deploy", "--stack", "local", "--yes")
@@ -118,6 +121,13 @@ def test_an_earlier_release_serves_again_and_history_tells_of_it(checkout: Check
     assert commits == [f"commit {commit}" for commit in (after, before, after, before)]
     shown = checkout.invoke("history", "--stack", "local")
     assert (shown.stdout.count("succeeded"), shown.stdout.count("content")) == (4, 0)
+    # Nothing is changed, and its URL does not answer just now: that is no reason to bring back an older release.
+    rule = checkout.write("faults.json", json.dumps([{"path": "/custom_applications/*", "status": 502, "times": 0}]))
+    assert checkout.invoke("emulator.faults", "--add", str(rule)).code == 0
+    unseen = checkout.invoke("deploy", "--stack", "local", "--yes", VERIFY_SECONDS="1")
+    assert (unseen.code, "serves again" in unseen.stderr) == (6, False), unseen.stdout + unseen.stderr
+    assert checkout.invoke("emulator.faults", "--clear").code == 0
+    assert "second" in _page(checkout)
     # With the stack goes what it could go back to: the next one of this name begins anew.
     assert checkout.invoke("destroy", "--stack", "local", "--yes").code == 0
     assert not (checkout.root / ".toolkit" / "releases" / "local").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from toolkit import converge
 from toolkit.bench import Bench
-from toolkit.errors import DeploymentFailed
+from toolkit.errors import DeploymentFailed, TimedOut
 from toolkit.plan import Shipment
 from toolkit.tools import Places
 
@@ -27,6 +27,26 @@ def test_a_second_attempt_has_a_plan_of_its_own(tmp_path: Path) -> None:
     first, second = (one for one in heard if one["event"] == "plan")
     assert first == second
     assert first["upload_files"] > 0
+
+
+def test_the_reason_is_told_also_when_there_is_no_time_to_tidy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: Any, **_options: Any) -> Any:
+        raise DeploymentFailed("It failed.")
+
+    def late(*_arguments: Any) -> bool:
+        raise TimedOut("The platform does not answer.")
+
+    monkeypatch.setattr(converge, "_try", fail)
+    monkeypatch.setattr(converge, "_explained", lambda *_arguments: DeploymentFailed("Explained."))
+    monkeypatch.setattr(converge, "_tidy", late)
+    heard: list[str] = []
+    bench = Bench(
+        Places(tmp_path, tmp_path, tmp_path, tmp_path), {}, lambda event: heard.append(str(event.get("text")))
+    )
+    any_: Any = None
+    with pytest.raises(DeploymentFailed, match="Explained"):
+        converge._up(any_, any_, any_, bench, lambda _changes: True, "")
+    assert heard == ["warning: The platform does not answer."]
 
 
 def test_a_second_attempt_that_fails_is_explained_like_the_first(

@@ -47,6 +47,17 @@ def error_of(handler: Handler, call: Callable[[Client], object] = Client.check_a
     return error
 
 
+def test_credentials_that_cannot_be_listed_now_are_not_none() -> None:
+    """One that is left behind holds a token."""
+
+    def listed(made: Client) -> object:
+        return made.credentials_marked("-token-0a1b-")
+
+    assert isinstance(error_of(answering(500, text="in trouble"), listed), PlatformError)
+    with client(answering(403, json={"message": "no"})) as made:
+        assert listed(made) == []
+
+
 # --- what is asked ----------------------------------------------------------------------------------------------------
 
 

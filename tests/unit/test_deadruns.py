@@ -1,9 +1,8 @@
-"""A lock is removed without a question only when it is from the time of a run of this folder that has died."""
+"""A lock is removed without a question only when Pulumi took it for a run of this folder that has died."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from toolkit import deadruns
-from toolkit.deadruns import covers, noted
+from toolkit.deadruns import TAKES, begin, covers, end
 
 NOBODY = 2**22 + 1  # no process has this number
 
@@ -20,49 +19,52 @@ def moment(after: float = 0.0) -> str:
     return (datetime.now(UTC) + timedelta(seconds=after)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_the_time_of_a_run_that_was_killed_is_known_to_the_next_one(tmp_path: Path) -> None:
-    path = tmp_path / "dev.runs"
-    path.write_text(json.dumps([[time.time() - 60, None, NOBODY]]))
-    assert covers(path, moment(-30))  # before the next one begins, too
-    with noted(path):
-        assert covers(path, moment(-30))
-        assert not covers(path, moment(-90))
-        assert not covers(path, moment(5))  # somebody else, while this one works
-    assert covers(path, moment(-30))
-    assert not covers(path, moment(5))
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "locks" / "dev.runs"
 
 
-def test_a_run_that_ended_well_leaves_nothing_and_one_that_failed_its_time(tmp_path: Path) -> None:
-    path = tmp_path / "dev.runs"
-    with noted(path):
-        pass
+def test_while_it_lives_and_when_it_has_ended_in_order_a_lock_is_not_that_of_a_dead_one(path: Path) -> None:
+    since = begin(path)
     assert not covers(path, moment())
-    with pytest.raises(KeyboardInterrupt), noted(path):
-        raise KeyboardInterrupt
+    end(path, since, in_order=True)
+    assert not covers(path, moment())
+
+
+def test_one_that_may_have_left_its_lock_covers_its_own_time_only(path: Path) -> None:
+    since = begin(path)
+    end(path, since, in_order=False)
     assert covers(path, moment())
+    assert not covers(path, moment(-30))
     assert not covers(path, moment(5))
 
 
-def test_a_run_that_lives_is_not_dead(tmp_path: Path) -> None:
-    path = tmp_path / "dev.runs"
-    path.write_text(json.dumps([[time.time() - 60, None, os.getppid()]]))
-    assert not covers(path, moment(-30))
+def test_one_that_was_killed_covers_the_moments_in_which_pulumi_takes_the_lock(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text(json.dumps([[time.time() - 600, None, NOBODY]]))
+    assert covers(path, moment(-590))
+    assert not covers(path, moment(-610))
+    assert not covers(path, moment(-600 + TAKES + 5))  # somebody else, long after
+
+
+def test_only_what_ended_is_taken_back(path: Path) -> None:
+    first = begin(path)
+    end(path, first, in_order=False)
+    end(path, begin(path), in_order=True)
+    assert [one[0] for one in json.loads(path.read_text())] == [first]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "[[1, 2]]", '[["a", null, 1]]'])
-def test_a_damaged_note_says_nothing(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "dev.runs"
+def test_a_damaged_note_says_nothing(path: Path, text: str) -> None:
+    path.parent.mkdir()
     path.write_text(text)
     assert not covers(path, moment())
     assert not covers(path, "yesterday")
-    with noted(path):
-        pass
+    end(path, begin(path), in_order=True)
     assert json.loads(path.read_text()) == []
 
 
-def test_the_last_ones_are_remembered(tmp_path: Path) -> None:
-    path = tmp_path / "dev.runs"
+def test_the_last_ones_are_remembered(path: Path) -> None:
     for _ in range(deadruns.MOST + 5):
-        with pytest.raises(RuntimeError), noted(path):
-            raise RuntimeError
-    assert len(json.loads(path.read_text())) == deadruns.MOST + 1
+        end(path, begin(path), in_order=False)
+    assert len(json.loads(path.read_text())) == deadruns.MOST

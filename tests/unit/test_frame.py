@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.transcript import terminal
 from tests.transcript.terminal import Typed
 from toolkit.commands import frame
 from toolkit.commands.frame import command
-from toolkit.errors import ConfigurationError
+from toolkit.errors import Cancelled, ConfigurationError, Stopped, ToolkitError
 
 
 def test_ctrl_c_on_a_terminal_begins_a_new_line(root: Path, tmp_path: Path) -> None:
@@ -92,3 +93,17 @@ def test_who_reads_json_gets_the_error_as_json_too(
     assert ended.value.code == 2
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told == {"version": 1, "event": "result", "ok": False, "exit_code": 2, "error": "Not so."}
+
+
+def test_ctrl_c_passes_what_gets_over_errors_and_says_what_was_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @command
+    def failing(_root: Path) -> None:
+        with suppress(ToolkitError):
+            raise Stopped(Cancelled("deploy was cancelled; Pulumi has finished its step."))
+
+    with pytest.raises(Exit) as ended:
+        failing(tmp_path)
+    assert ended.value.code == 8
+    assert "Pulumi has finished its step" in " ".join(capsys.readouterr().err.split())

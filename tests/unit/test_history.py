@@ -8,6 +8,7 @@ import pytest
 
 from toolkit import history, stack
 from toolkit.errors import StackLocked
+from toolkit.history import Entry
 from toolkit.stack import StackResult
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
@@ -30,9 +31,11 @@ def test_what_was_deployed_is_read_from_what_was_written(monkeypatch: pytest.Mon
         ("release candidate", "succeeded"),
         (history.message(B, SEALS[1], "1234567890", "smoke skipped"), "succeeded"),
     )
-    assert history.deployed(drive) == [C[:12], A[:12], B[:12]]
-    assert history.deployed(drive, succeeded=True) == [A[:12], B[:12]]
-    assert history.contents(drive) == set(SEALS)
+    assert history.entries(drive) == [
+        Entry(C[:12], SEALS[2], succeeded=False),
+        Entry(A[:12], SEALS[0], succeeded=True),
+        Entry(B[:12], SEALS[1], succeeded=True),
+    ]
 
 
 def test_a_history_that_cannot_be_read_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,8 +43,7 @@ def test_a_history_that_cannot_be_read_says_nothing(monkeypatch: pytest.MonkeyPa
         raise StackLocked("no")
 
     monkeypatch.setattr(stack, "run", run)
-    assert history.deployed(object()) == []  # type: ignore[arg-type]
-    assert history.contents(object()) == set()  # type: ignore[arg-type]
+    assert history.entries(object()) == []  # type: ignore[arg-type]
 
 
 def test_people_read_of_a_message_what_they_can_use() -> None:

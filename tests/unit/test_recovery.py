@@ -12,7 +12,7 @@ import pytest
 from tests.contract.local_platform import LocalPlatform, local_platform
 from toolkit import recovery, retained, stack, stackconfig
 from toolkit.datarobot import Client, PlatformError
-from toolkit.errors import DeploymentFailed
+from toolkit.errors import DeploymentFailed, PermissionDenied
 from toolkit.recovery import Found, Stray
 from toolkit.stack import Action, StackResult
 from toolkit.stackconfig import StackInputs
@@ -246,6 +246,28 @@ def test_a_platform_that_cannot_be_looked_at_stops_nobody(
     monkeypatch.setattr(recovery, "look", fails)
     said, heard = carried_out(monkeypatch, client, NOTHING)
     assert (heard, "in trouble" in said[0]) == (["deploy: go"], True)
+
+
+def test_a_stack_does_not_go_while_nobody_knows_what_it_has_left(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With it goes the mark, by which the next command would find that."""
+
+    def fails(*_: object, **__: object) -> Found:
+        raise PlatformError("in trouble")
+
+    monkeypatch.setattr(recovery, "look", fails)
+    with pytest.raises(PlatformError):
+        carried_out(monkeypatch, client, NOTHING, "destroy")
+
+
+def test_who_may_not_look_may_still_destroy(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> Found:
+        raise PermissionDenied("not for you")
+
+    monkeypatch.setattr(recovery, "look", fails)
+    said, heard = carried_out(monkeypatch, client, NOTHING, "destroy")
+    assert (heard, "not for you" in said[0]) == (["destroy: go"], True)
 
 
 def test_a_stray_is_named_in_words() -> None:

@@ -37,7 +37,7 @@ def names(client: Client) -> list[str]:
 def pull(client: Client, shelf: Path, mark: str = MARK) -> int:
     """Fetch on a machine where the history of the stack knows all that `keep` keeps."""
     with tempfile.TemporaryDirectory() as folder:
-        deployed = {keep(Path(folder), name).seal for name in "abcd"}
+        deployed = {(kept.id, kept.seal) for kept in (keep(Path(folder), name) for name in "abcd")}
     return retained.pull(client, mark, shelf, lambda: deployed)
 
 
@@ -101,7 +101,10 @@ def test_what_the_stack_has_never_deployed_is_not_fetched(tmp_path: Path, client
     retained.push(client, "shop-prod", MARK, kept)
     foreign = keep(tmp_path / "foreign", "a")
     (foreign.source / "start-app.sh").write_text("#!/bin/sh\n# theirs\n")
-    about = {**json.loads((foreign.folder / "release.json").read_text()), "seal": releases._seal_of(foreign.folder)}
+    about = {
+        **json.loads((foreign.folder / "release.json").read_text()),
+        "seal": releases._seal_of(foreign.folder, "shop"),
+    }
     (foreign.folder / "release.json").write_text(json.dumps(about))
     whole = releases.read(foreign.folder)
     assert whole is not None
@@ -111,6 +114,25 @@ def test_what_the_stack_has_never_deployed_is_not_fetched(tmp_path: Path, client
     assert pull(client, tmp_path / "elsewhere") == 0
     (there,) = releases.kept(kept.folder.parent)
     assert there.seal == kept.seal
+
+
+@pytest.mark.parametrize(("member", "value"), [("app", "somebody-elses"), ("digest", "b" * 64)])
+def test_what_is_said_of_a_release_is_as_the_history_knows_it(
+    tmp_path: Path, client: Client, member: str, value: str
+) -> None:
+    kept = keep(tmp_path / "theirs", "a")
+    about = kept.folder / "release.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), member: value}))
+    id = str(json.loads(about.read_text())["digest"])[:12]  # noqa: A001
+    client.put_source(f"shop-prod-release-{MARK}-{id}", retained.FILE, base64.b64encode(retained._packed(kept.folder)))
+    assert pull(client, tmp_path / "ours") == 0
+
+
+def test_a_release_takes_the_place_of_its_twin(tmp_path: Path, client: Client) -> None:
+    retained.push(client, "shop-prod", MARK, keep(tmp_path, "a"))
+    twin = keep(tmp_path, "a", "b")
+    retained.push(client, "shop-prod", MARK, twin, instead=["a" * 12])
+    assert names(client) == [f"shop-prod-release-{MARK}-{'b' * 12}"]
 
 
 def test_a_name_that_is_none_of_a_release_leads_nowhere(tmp_path: Path, client: Client) -> None:
@@ -137,6 +159,8 @@ def test_a_release_that_was_sent_by_half_is_sent_again_and_a_damaged_one_is_pass
     name = f"shop-prod-release-{MARK}-{'a' * 12}"
     client._send("POST", "customApplicationSources/", permission="", probes=False, json={"name": name})
     assert pull(client, tmp_path / "elsewhere") == 0
+    versions = f"customApplicationSources/{client.sources_marked(name)[0]['id']}/versions/"
+    client._send("POST", versions, permission="", probes=False, json={"label": "v1"})  # and then it broke off
     retained.push(client, "shop-prod", MARK, keep(tmp_path, "a"))
     assert names(client) == [name]
     client.put_source(f"shop-prod-release-{MARK}-{'b' * 12}", retained.FILE, b"no archive")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,29 @@ def test_a_state_in_the_cloud_leaves_them_in_this_checkout(tmp_path: Path) -> No
     environ = {"PULUMI_ACCESS_TOKEN": "pul-0123456789"}
     settings = configuration.load(environ, tmp_path / ".env", stack="prod", root=tmp_path, defaults={})
     assert statefiles.shelf(settings, tmp_path) == (tmp_path / ".toolkit" / "releases" / "prod", False)
+
+
+@pytest.mark.parametrize("login", ["file://{home}/team", "s3://bucket/states"])
+def test_a_login_to_a_place_of_ones_own_is_no_cloud(tmp_path: Path, login: str) -> None:
+    """Pulumi wants a passphrase there, and everything else is as with PULUMI_BACKEND_URL."""
+    address = login.format(home=tmp_path)
+    (tmp_path / ".pulumi").mkdir()
+    (tmp_path / ".pulumi" / "credentials.json").write_text(json.dumps({"current": address}))
+    settings = configuration.load({}, tmp_path / ".env", stack="prod", root=tmp_path, defaults={})
+    told = statefiles.state_backend(settings, tmp_path)
+    assert told["PULUMI_BACKEND_URL"] == address
+    assert Path(told["PULUMI_CONFIG_PASSPHRASE_FILE"]).exists()
+    assert statefiles.describe_backend(settings, tmp_path).address in address
+    set_so = configuration.load({"PULUMI_BACKEND_URL": address}, None, stack="prod", root=tmp_path, defaults={})
+    assert statefiles.shelf(settings, tmp_path) == statefiles.shelf(set_so, tmp_path)
+    assert statefiles.dead_runs(settings, tmp_path) is not None
+    local = configuration.load({}, tmp_path / ".env", stack="local", root=tmp_path, defaults={})
+    assert statefiles.shelf(local, tmp_path) == (tmp_path / ".toolkit" / "releases" / "local", True)
+
+
+def test_a_login_to_pulumi_cloud_needs_no_passphrase(tmp_path: Path) -> None:
+    (tmp_path / ".pulumi").mkdir()
+    (tmp_path / ".pulumi" / "credentials.json").write_text(json.dumps({"current": "https://api.pulumi.com"}))
+    settings = configuration.load({}, tmp_path / ".env", stack="prod", root=tmp_path, defaults={})
+    assert statefiles.state_backend(settings, tmp_path) == {}
+    assert statefiles.describe_backend(settings, tmp_path).address == "Pulumi Cloud"

@@ -18,7 +18,7 @@ from toolkit import leaks, source, stamps
 from toolkit.errors import ConfigurationError
 from toolkit.runtime_env import RuntimeEnv
 from toolkit.settings import Secret
-from toolkit.source import EXCLUDED, StagedSource, choose, stage
+from toolkit.source import EXCLUDED, HOOKS, NotShippable, StagedSource, choose, stage
 
 START, BUILD = "#!/bin/sh\nexec bun index.ts\n", "bun install\n"
 HEX = "9f86d081884c7d65" + "9a2feaa0c55ad015"
@@ -727,3 +727,17 @@ def test_a_chosen_file_that_changed_since_is_not_taken_for_it(app: Path, tmp_pat
     (app / "index.ts").write_text("OTHER()\n")
     with pytest.raises(ConfigurationError, match=r"index\.ts was changed"):
         b"".join(next(file for file in chosen.files if file.path == "index.ts").blocks(8))
+
+
+def test_what_has_shipped_before_is_looked_through_for_known_secrets_only(tmp_path: Path) -> None:
+    app = tmp_path / "kept"
+    app.mkdir()
+    for hook in HOOKS:
+        (app / hook).write_text("#!/bin/sh\n")
+    (app / "tests.pem").write_text(f"-----BEGIN {'PRIVATE'} KEY-----\nof tests\n")
+    with pytest.raises(NotShippable):
+        stage(app, tmp_path / "target")
+    assert [file.path for file in stage(app, tmp_path / "target", again=True).files] == [*sorted(HOOKS), "tests.pem"]
+    (app / "config.ts").write_text("export const key = 'value-of-the-settings'\n")
+    with pytest.raises(NotShippable):
+        stage(app, tmp_path / "target", again=True, known_secrets=[Secret("value-of-the-settings")])

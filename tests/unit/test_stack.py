@@ -11,18 +11,20 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from toolkit import child, stack
+from toolkit import child, deadruns, stack
 from toolkit.child import Driver, environment
 from toolkit.errors import (
-    Cancelled,
     ConfigurationError,
     DeploymentFailed,
     StackLocked,
+    Stopped,
     ToolkitError,
     ToolMissing,
 )
@@ -409,9 +411,9 @@ def interrupting(driver: Any, body: str) -> list[int]:
             pids.extend(event["pids"])
             raise KeyboardInterrupt
 
-    with pytest.raises(Cancelled) as caught:
+    with pytest.raises(Stopped) as caught:
         run(driver(body), "deploy", INPUTS, on_event=on_event)
-    assert caught.value.exit_code == 8
+    assert caught.value.error.exit_code == 8
     return pids
 
 
@@ -622,10 +624,50 @@ def test_the_lock_of_a_pulumi_that_had_to_be_killed_is_removed_and_nobody_elses(
     def on_event(_event: dict[str, Any]) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(Stopped):
         run(made, "deploy", INPUTS, on_event=on_event)
     asked = tmp_path / "asked"
     assert (asked.read_text() if asked.exists() else "") == ("cancel --yes --stack dev\n" if locks else "")
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        ("say(event='locks'); say(event='result')", False),
+        ("say(event='locks'); say(event='error', kind='pulumi', text='killed'); sys.exit(1)", True),
+        ("say(event='error', kind='pulumi', text='no'); sys.exit(1)", False),
+    ],
+    ids=["it ends well", "it fails while Pulumi holds it", "it never took it"],
+)
+def test_when_pulumi_may_have_left_its_lock_that_is_noted(driver: Any, tmp_path: Path, body: str, left: bool) -> None:
+    runs = tmp_path / "locks" / "dev.runs"
+    made = driver(body, runs=runs)
+    with suppress(DeploymentFailed):
+        run(made, "deploy", INPUTS)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert deadruns.covers(runs, now) is left
+
+
+def test_while_pulumi_holds_the_lock_that_is_noted_and_who_removes_it_takes_the_note_back(
+    driver: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "CANCEL_GRACE", 0.2)
+    monkeypatch.setattr(child, "KILL_GRACE", 0.2)
+    runs = tmp_path / "locks" / "dev.runs"
+    body = "signal.signal(signal.SIGINT, signal.SIG_IGN); say(event='locks'); say(event='start'); time.sleep(60)"
+    made = driver(body, runs=runs)
+    made.work_dir.mkdir(parents=True)
+    made.pulumi.path.write_text("#!/bin/sh\n")
+    noted: list[Any] = []
+
+    def on_event(_event: dict[str, Any]) -> None:
+        noted.extend(json.loads(runs.read_text()))
+        raise KeyboardInterrupt
+
+    with pytest.raises(Stopped):
+        run(made, "deploy", INPUTS, on_event=on_event)
+    assert [one[2] for one in noted] == [os.getpid()]
+    assert json.loads(runs.read_text()) == []
 
 
 def test_cancelling_takes_seven_seconds_at_most() -> None:

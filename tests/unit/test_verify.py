@@ -136,6 +136,14 @@ def test_a_refused_token_does_not_wait_for_the_deadline() -> None:
     assert platform.rounds == 3
 
 
+@pytest.mark.parametrize("path", ["https://evil.test/x", "//evil.test/x", "/x", "../other/x"])
+def test_what_is_not_below_the_url_is_never_asked(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """The token goes with each request, and what was served may be told by others."""
+    monkeypatch.setitem(SERVED, path, SERVED["a.js"])
+    found = run(Platform(), patience=0)  # which takes nothing else
+    assert (found.ok, found.missing) == (False, (path,))
+
+
 def test_nothing_to_compare_still_asks_whether_the_app_answers() -> None:
     result = verify(BASE, {}, token=Secret("t"), deadline=time.monotonic(), fetch=Platform())
     assert result.ok

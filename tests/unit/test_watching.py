@@ -9,6 +9,7 @@ from typing import Any
 
 from toolkit import watching
 from toolkit.errors import PermissionDenied
+from toolkit.settings import Secret
 
 
 class Platform:
@@ -64,6 +65,15 @@ def test_new_lines_of_the_application_come_up_once() -> None:
     platform.log += ["four"]
     watch.look(platform)  # type: ignore[arg-type]
     assert _texts(events)[-1] == "application: three"
+
+
+def test_a_secret_in_the_log_does_not_come_up() -> None:
+    events: list[dict[str, Any]] = []
+    watch, platform = watching._Watch("demo-dev", events.append, [Secret("s3cret-value"), Secret("short")]), Platform()
+    watch.pass_on(_event("start"))
+    platform.log = ["key s3cret-value", "a short one"]
+    watch.look(platform)  # type: ignore[arg-type]
+    assert _texts(events) == ["application: key ****", "application: a short one"]
 
 
 def test_the_build_of_the_environment_comes_up_too() -> None:

@@ -18,7 +18,7 @@ from toolkit import settings as configuration
 from toolkit import stackconfig, tools
 from toolkit.bench import Bench
 from toolkit.console import Console
-from toolkit.errors import Cancelled, ConfigurationError, ToolkitError
+from toolkit.errors import Cancelled, ConfigurationError, Stopped, ToolkitError
 from toolkit.settings import Settings
 from toolkit.tools import Places
 
@@ -38,6 +38,8 @@ def command(function: Callable[Concatenate[Path, P], None]) -> Callable[Concaten
         try:
             try:
                 function(root, *args, **options)
+            except Stopped as stopped:
+                raise stopped.error from None
             except KeyboardInterrupt:
                 hint = "Run the same command again: it goes on from what is there."
                 raise Cancelled("Cancelled.", hint=hint) from None

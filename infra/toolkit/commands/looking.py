@@ -16,7 +16,7 @@ from toolkit import observe, preflight, stackconfig
 from toolkit import stack as stacks
 from toolkit.commands.frame import command, control, load_settings, make_bench, quiet
 from toolkit.console import Console, number
-from toolkit.settings import Settings
+from toolkit.settings import Settings, masked
 
 FOLLOW_EVERY = 2.0  # seconds
 
@@ -97,7 +97,7 @@ def logs(root: Path, stack: str, *, build: bool, follow: bool) -> None:
             told = client.application_logs(app_id)
             lines = (told.get("buildLog") or "").splitlines() if build else list(told.get("logs") or ())
             for line in fresh(shown, lines):
-                console.line(line)
+                console.line(masked(line, settings.secrets))
             shown = lines
             if not follow:
                 return
