@@ -57,14 +57,13 @@ def push(
     there = client.sources_marked(words(mark))
     same = [one for one in there if one["name"].endswith(f"{words(mark)}{kept.id}")]
     held = next((str(one["id"]) for one in same if _is_whole(one) and not again), "")
-    gone = [] if held else same
-    gone += [one for one in there if one["name"].endswith(tuple(f"{words(mark)}{twin}" for twin in instead))]
-    for old in gone:
-        client.delete("source", str(old["id"]))
     if not held:
+        for old in same:
+            client.delete("source", str(old["id"]))
         held = client.put_source(f"{base_name}{words(mark)}{kept.id}", FILE, base64.b64encode(_packed(kept.folder)))
-    others = sorted((one for one in there if one not in (*same, *gone)), key=_made, reverse=True)
-    for old in others[KEPT - 1 :]:
+    twins = [one for one in there if one["name"].endswith(tuple(f"{words(mark)}{twin}" for twin in instead))]
+    others = sorted((one for one in there if one not in (*same, *twins)), key=_made, reverse=True)
+    for old in (*twins, *others[KEPT - 1 :]):
         client.delete("source", str(old["id"]))
     (kept.folder / SENT).write_text(f"{mark} {held}")
     return True
