@@ -25,7 +25,7 @@ from toolkit.settings import Settings
 
 Status = Literal["ok", "warning", "error"]
 LIMIT = 3.5  # seconds that all checks together may take
-PATIENCE = 2.5  # seconds for one answer of engine or platform
+PATIENCE = 3.0  # seconds for one answer of engine or platform
 BUSY = 15.0  # seconds before a deployment: who is dead is known by PATIENCE, and a busy machine is no error
 LEAST_DISK, NO_DISK = 3 * 10**9, 5 * 10**8  # bytes: images and tools fit; nothing can be built
 BUNDLES = "ENABLE_MLOPS_RESOURCE_REQUEST_BUNDLES"  # platform-contract 5.16
