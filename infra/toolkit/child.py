@@ -36,6 +36,7 @@ DECIDED = {
     "PULUMI_STACK",
 }
 HERE = ("127.0.0.1", "localhost", "::1")
+HELD = "currently locked by"  # so Pulumi says that somebody else has the lock
 SHOWN_NOWHERE = ("DATAROBOT_API_TOKEN", "PULUMI_ACCESS_TOKEN")
 
 
@@ -186,7 +187,7 @@ def talk(
     child.process.wait()
     last_words = _without(child.secrets, child.last_words()) or _ending(child.process.returncode)
     child.close()
-    _settle(driver, locked, unlocked=child.process.returncode == 0)
+    _settle(driver, locked, unlocked=child.process.returncode == 0 or _was_refused(events))
     return Talk(tuple(events), last_words)
 
 
@@ -338,6 +339,11 @@ def _settle(driver: Driver, locked: Iterable[float], *, unlocked: bool) -> None:
     for since in locked:
         assert driver.runs
         deadruns.end(driver.runs, since, in_order=unlocked)
+
+
+def _was_refused(events: Iterable[Event]) -> bool:
+    """Whether somebody else has the lock: then Pulumi never had it."""
+    return any(event.get("kind") == "locked" or HELD in str(event.get("text")) for event in events)
 
 
 def _unlock(driver: Driver, patience: float) -> bool:

@@ -97,7 +97,9 @@ def deploy(
                 outputs, changes = converge.converge(settings, drive, release, bench, confirm, told, warm=warm)
                 verified = proof.require(settings, outputs, report.served, bench)
             except (DeploymentFailed, VerificationFailed) as error:
-                if not roll_back or (isinstance(error, DeploymentFailed) and not _is_down(settings, drive, bench)):
+                if not roll_back or not attempts:
+                    raise  # without an attempt nothing is other than before
+                if isinstance(error, DeploymentFailed) and not _is_down(settings, drive, bench):
                     raise
                 raise _rolled_back(settings, drive, release, bench, error, len(attempts)) from error
         if report.served:
@@ -169,11 +171,12 @@ def _serve_again(
 
 
 def _is_down(settings: Settings, drive: Driver, bench: Bench) -> bool:
-    """Whether the application that the stack had before does not run any more, as the platform says."""
+    """Whether the stack has no application that runs, as the platform says."""
     with bench.within("leftovers"), suppress(ToolkitError), preflight.platform_client(settings) as client:
-        before = stack.run(drive, "describe").resources
-        ids = [one["id"] for one in before if one["type"] == "CustomApplication"]
-        return any(client.application(found).get("status") == "failed" for found in ids)
+        there = stack.run(drive, "describe").resources
+        ids = [one["id"] for one in there if one["type"] == "CustomApplication"]
+        running = [found for found in ids if client.has("application", found)]
+        return not running or any(client.application(found).get("status") == "failed" for found in running)
     return False
 
 
@@ -202,22 +205,21 @@ def _rolled_back(
 ) -> ToolkitError:
     """Let the release from before serve again; give the error, of the same kind, that says what is so now.
 
-    It is the error itself where that would help nobody: nothing was changed (in none of the `attempts`), or what served
-    before holds the same, and another setting is the matter.
+    `attempts` is how often this run has let Pulumi carry something out. It is the error itself where there is nothing
+    to go back to, or what was proved last holds the same: then another setting is the matter.
     """
-    if not attempts:
-        return error
     try:
         with bench.within("rollback"):
             seal = releases.seal(failed.staged, failed.archive, settings.app_name)
             told = history.entries(drive)
             while attempts and told and told[0].id == failed.digest[: releases.SHORT]:
                 attempts, told = attempts - 1, told[1:]  # these are of this very run
-            order = _order(told)
-            if order and order[0][1] == seal:
+            order, there = _order(told), shelf.there(settings, drive, bench)
+            proved = {one.seal for one in releases.kept(there)}
+            if next((one for _, one in order if one in proved), "") == seal:
                 return error
             try:
-                kept = releases.choose(shelf.there(settings, drive, bench), seal, order)
+                kept = releases.choose(there, seal, order)
             except ConfigurationError:
                 return error  # a first deployment: there is nothing to go back to
             bench.line(f"Going back to release {kept.id}: {error.message}")

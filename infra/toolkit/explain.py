@@ -269,7 +269,8 @@ LOGS = (
     ),
     _rule(
         "memory",
-        r"out of memory|OOMKilled|JavaScript heap|exit(?:ed with)?(?: code| status)?:? 137\b|^Killed$",
+        r"out of memory|OOMKilled|JavaScript heap|(?m:^Killed$)"
+        r"|(?:exit(?:ed with)?|non-zero)(?: code| status)?:? 137\b",
         "It ran out of memory.",
         "Take a larger APP_BUNDLE, or use less.",
     ),

@@ -123,7 +123,8 @@ def choose(shelf: Path, current: str, deployed: Sequence[tuple[str, str]], *, to
     there = [one for one in kept(shelf) if one.is_whole]
     if to:
         named = {seal for id, seal in deployed if id.startswith(to)}  # noqa: A001
-        fitting = [one for one in there if one.digest.startswith(to) or one.seal in named]
+        meant = [one for one in there if one.digest.startswith(to)] or [one for one in there if one.seal in named]
+        fitting = list({one.seal: one for one in meant}.values())
     else:
         order = [seal for _, seal in deployed]
         others = [one for one in there if one.seal != current]

@@ -21,6 +21,8 @@ from toolkit.errors import StackLocked
 from toolkit.settings import Settings
 from toolkit.stack import OnEvent
 
+CLOUD = "https://api.pulumi.com"
+
 
 def state_backend(settings: Settings, home: Path) -> dict[str, str]:
     """Give Pulumi's variables for the state: PULUMI_BACKEND_URL, else where Pulumi is logged in, else a folder of ours.
@@ -34,13 +36,15 @@ def state_backend(settings: Settings, home: Path) -> dict[str, str]:
         chosen["PULUMI_BACKEND_URL"] = folder.resolve().as_uri()
     elif address := _address(settings, home):
         chosen["PULUMI_BACKEND_URL"] = address
+    elif _elsewhere(_login(home)):
+        chosen["PULUMI_BACKEND_URL"] = CLOUD  # whose token is set; the CLI would go by the login
     if settings.access_token:
         chosen["PULUMI_ACCESS_TOKEN"] = settings.access_token.reveal()
     if settings.passphrase:
         chosen["PULUMI_CONFIG_PASSPHRASE"] = settings.passphrase.reveal()
     elif settings.passphrase_file:
         chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(settings.passphrase_file)
-    elif "PULUMI_BACKEND_URL" in chosen:
+    elif chosen.get("PULUMI_BACKEND_URL", CLOUD) != CLOUD:
         chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase_file(settings.toolkit_dir / "passphrase"))
     return chosen
 
@@ -149,7 +153,12 @@ def _address(settings: Settings, home: Path) -> str:
     if settings.backend_url or settings.access_token:
         return settings.backend_url or ""
     current = _login(home)
-    return current if urlsplit(current).scheme not in ("http", "https") else ""
+    return current if _elsewhere(current) else ""
+
+
+def _elsewhere(login: str) -> bool:
+    """Whether a login is to a folder or a bucket."""
+    return bool(login) and urlsplit(login).scheme not in ("http", "https")
 
 
 def _login(home: Path) -> str:

@@ -34,6 +34,7 @@ class _Work:
     kind: str
     operation: str
     since: float
+    version: str = ""  # whose log that was
     shown: int = 0
     failed: bool = False
     over: bool = False  # Pulumi has given it up: one more look, for the reason
@@ -46,6 +47,7 @@ class _Watch:
     secrets: Sequence[Secret] = ()
     now: Callable[[], float] = time.monotonic
     works: dict[str, _Work] = field(default_factory=dict)
+    failed_before: dict[str, str] = field(default_factory=dict)  # the version that had failed when this began
     last: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
     wake: threading.Event = field(default_factory=threading.Event)
@@ -66,14 +68,22 @@ class _Watch:
                 self.wake.set()
             self.on_event(event)
 
+    def begin(self, client: Client) -> None:
+        """Remember what has failed before: its log and its state are no news."""
+        for kind in WATCHED:
+            with suppress(ToolkitError):
+                version, status, _ = _seen(client, kind, self.base_name)
+                if status == "failed":
+                    self.failed_before[kind] = version
+
     def look(self, client: Client) -> None:
         """Look once: show what is new."""
         with self.lock:
             works = [work for work in self.works.values() if work.kind in WATCHED]
         for work in works:
             with suppress(ToolkitError):
-                status, text = _seen(client, work.kind, self.base_name)
-                self._tell(work, status, text)
+                version, status, text = _seen(client, work.kind, self.base_name)
+                self._tell(work, version, status, text)
         self.forget(over=True)
         with self.lock:
             if self.works and self.now() - self.last >= SILENCE:
@@ -85,7 +95,11 @@ class _Watch:
             for kind in [kind for kind, work in self.works.items() if work.over is over]:
                 del self.works[kind]
 
-    def _tell(self, work: _Work, status: str, text: str) -> None:
+    def _tell(self, work: _Work, version: str, status: str, text: str) -> None:
+        if version == self.failed_before.get(work.kind):
+            return  # the new one is still to come
+        if version != work.version:
+            work.version, work.shown, work.failed = version, 0, False
         lines = masked(text, self.secrets).splitlines()
         fresh = lines[work.shown :]
         if len(lines) < work.shown:  # the log of another version
@@ -105,19 +119,20 @@ class _Watch:
         return f"{KINDS[work.kind]}: {work.operation} goes on since {self.now() - work.since:.0f} s"
 
 
-def _seen(client: Client, kind: str, base_name: str) -> tuple[str, str]:
-    """Give the status of what is being built or started, and its log so far; a failed one may be an older one."""
+def _seen(client: Client, kind: str, base_name: str) -> tuple[str, str, str]:
+    """Give the version of what is being built or started, its status, and its log so far."""
     if kind == "ExecutionEnvironment":
         for environment in client.environments(f"{base_name}-environment")[-1:]:
             latest: dict[str, Any] = environment.get("latestVersion") or {}
             if latest.get("id"):
                 log = client.build_log(str(environment["id"]), str(latest["id"]))
-                return str(latest.get("buildStatus")), str(log.get("log") or "")
-        return "", ""
+                return str(latest["id"]), str(latest.get("buildStatus")), str(log.get("log") or "")
+        return "", "", ""
     for application in client.applications(base_name)[-1:]:
         told = client.application_logs(str(application["id"]))
-        return str(application.get("status")), "\n".join(told.get("logs") or ())
-    return "", ""
+        version = str(application.get("customApplicationSourceVersionId") or application["id"])
+        return version, str(application.get("status")), "\n".join(told.get("logs") or ())
+    return "", "", ""
 
 
 @contextmanager
@@ -140,6 +155,7 @@ def watched(
 
     def run() -> None:
         with suppress(ToolkitError), connect() as client:
+            watch.begin(client)
             while not over.is_set():
                 watch.wake.wait(every)
                 watch.wake.clear()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.test_releases import keep
-from toolkit import deploy, history, releases, shelf, stack
+from toolkit import deploy, history, observe, preflight, releases, shelf, stack, statefiles
 from toolkit import settings as configuration
 from toolkit.bench import Bench
 from toolkit.errors import Cancelled, Stopped, ToolkitError, VerificationFailed
@@ -53,8 +56,8 @@ def gone_back(
     *,
     attempts: int = 1,
 ) -> tuple[ToolkitError, list[str]]:
-    """Let the release b fail, with a and b (and c) on the shelf; give the error, and what was deployed again."""
-    for name in "cba":
+    """Let the release b fail, with c and a on the shelf; give the error, and what was deployed again."""
+    for name in "ca":
         keep(folder, name)
     again: list[str] = []
 
@@ -82,13 +85,6 @@ def test_what_served_before_serves_again(
     assert "cccccccccccc serves again" in error.message
 
 
-def test_a_deployment_that_has_changed_nothing_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings, bench: Bench
-) -> None:
-    told = [entry(tmp_path, "b"), entry(tmp_path, "a")]
-    assert gone_back(monkeypatch, tmp_path, settings, bench, told, attempts=0) == (ERROR, [])
-
-
 @pytest.mark.parametrize("id", ["b", "e"], ids=["with another bundle", "with another token"])
 def test_where_the_same_served_before_another_setting_is_the_matter(
     tmp_path: Path,
@@ -97,8 +93,18 @@ def test_where_the_same_served_before_another_setting_is_the_matter(
     bench: Bench,
     id: str,
 ) -> None:
+    keep(tmp_path, "b", "f")  # it was proved then
     told = [entry(tmp_path, "b"), entry(tmp_path, "b", id=id), entry(tmp_path, "a")]
     assert gone_back(monkeypatch, tmp_path, settings, bench, told) == (ERROR, [])
+
+
+def test_what_was_never_proved_is_not_what_served_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings, bench: Bench
+) -> None:
+    """As after --no-rollback: the same release fails once more, and the proved one is the one before."""
+    told = [entry(tmp_path, "b"), entry(tmp_path, "b"), entry(tmp_path, "a")]
+    _, again = gone_back(monkeypatch, tmp_path, settings, bench, told)
+    assert again == ["a" * 12]
 
 
 def test_two_attempts_of_one_run_are_both_its_own(
@@ -114,6 +120,55 @@ def test_without_a_history_the_last_proved_one_serves_again(
 ) -> None:
     _, again = gone_back(monkeypatch, tmp_path, settings, bench, [])
     assert again == ["a" * 12]
+
+
+@pytest.mark.parametrize(
+    ("resources", "status", "down"),
+    [
+        (["CustomApplication"], "running", False),
+        (["CustomApplication"], "failed", True),
+        (["CustomApplication"], "", True),
+        (["ExecutionEnvironment"], "", True),
+    ],
+    ids=["it runs", "it failed", "the state has one that is gone", "the state has none"],
+)
+def test_whether_nothing_runs_any_more(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, bench: Bench, resources: list[str], status: str, down: bool
+) -> None:
+    class Platform:
+        def has(self, _kind: str, _id: str) -> bool:
+            return bool(status)
+
+        def application(self, _id: str) -> dict[str, str]:
+            return {"status": status}
+
+    @contextmanager
+    def platform_client(_settings: Settings) -> Iterator[Platform]:
+        yield Platform()
+
+    there = tuple({"type": kind, "id": "1", "name": ""} for kind in resources)
+    monkeypatch.setattr(stack, "run", lambda _drive, _action: StackResult({}, None, resources=there))
+    monkeypatch.setattr(preflight, "platform_client", platform_client)
+    drive: Any = None
+    assert deploy._is_down(settings, drive, bench) is down
+
+
+def test_who_is_asked_about_drift_may_take_any_time(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, bench: Bench
+) -> None:
+    def run(_drive: Any, _action: str, *, decide: Callable[[dict[str, int]], bool], **_options: Any) -> StackResult:
+        return StackResult({"update": 1}, None, stopped=not decide({"update": 1}))
+
+    def confirm(_changes: Any) -> bool:
+        time.sleep(0.3)
+        return True
+
+    monkeypatch.setattr(stack, "run", run)
+    monkeypatch.setattr(observe, "driver", lambda *_arguments: None)
+    monkeypatch.setattr(preflight, "with_local_platform", lambda given, _bench: given)
+    monkeypatch.setattr(statefiles, "require_stack", lambda *_arguments: None)
+    settings = dataclasses.replace(settings, phase_seconds={"refresh": 0.1})
+    assert not observe.refresh(settings, bench, confirm=confirm).stopped
 
 
 def test_ctrl_c_is_no_history_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

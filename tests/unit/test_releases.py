@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,16 @@ def test_one_that_holds_the_same_with_another_token_takes_its_place(tmp_path: Pa
     assert [one.id for one in releases.kept(tmp_path / "shelf")] == ["c" * 12, "a" * 12]
     assert releases.choose(tmp_path / "shelf", second.seal, [("c" * 12, second.seal), ("b" * 12, first.seal)]) == older
     assert releases.choose(tmp_path / "shelf", "", [("b" * 12, first.seal)], to="bbb").id == second.id
+
+
+def test_twins_of_two_people_are_one_and_each_goes_by_its_own_id(tmp_path: Path) -> None:
+    first = keep(tmp_path, "a")
+    second = keep(tmp_path / "elsewhere", "a", "b")
+    shutil.move(second.folder, first.folder.parent)  # as it is fetched from the platform
+    deployed = [("b" * 12, first.seal), ("a" * 12, first.seal), ("c" * 12, first.seal)]
+    for to, found in (("aaa", "a"), ("bbb", "b")):
+        assert releases.choose(tmp_path / "shelf", "", deployed, to=to).digest[0] == found
+    assert releases.choose(tmp_path / "shelf", "", deployed, to="ccc").seal == first.seal
 
 
 def test_one_that_is_proved_again_becomes_the_newest(tmp_path: Path) -> None:

@@ -60,3 +60,13 @@ def test_a_login_to_pulumi_cloud_needs_no_passphrase(tmp_path: Path) -> None:
     settings = configuration.load({}, tmp_path / ".env", stack="prod", root=tmp_path, defaults={})
     assert statefiles.state_backend(settings, tmp_path) == {}
     assert statefiles.describe_backend(settings, tmp_path).address == "Pulumi Cloud"
+
+
+def test_a_token_of_pulumi_cloud_leads_there_whatever_the_login_is(tmp_path: Path) -> None:
+    """The CLI itself goes by the login, and would put the state into that bucket."""
+    (tmp_path / ".pulumi").mkdir()
+    (tmp_path / ".pulumi" / "credentials.json").write_text(json.dumps({"current": "s3://of-another-project"}))
+    environ = {"PULUMI_ACCESS_TOKEN": "pul-0123456789"}
+    settings = configuration.load(environ, tmp_path / ".env", stack="prod", root=tmp_path, defaults={})
+    told = {"PULUMI_BACKEND_URL": "https://api.pulumi.com", "PULUMI_ACCESS_TOKEN": "pul-0123456789"}
+    assert statefiles.state_backend(settings, tmp_path) == told

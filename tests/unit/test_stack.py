@@ -636,13 +636,15 @@ def test_the_lock_of_a_pulumi_that_had_to_be_killed_is_removed_and_nobody_elses(
         ("say(event='locks'); say(event='result')", False),
         ("say(event='locks'); say(event='error', kind='pulumi', text='killed'); sys.exit(1)", True),
         ("say(event='error', kind='pulumi', text='no'); sys.exit(1)", False),
+        ("say(event='locks'); say(event='error', kind='locked', text='by ann'); sys.exit(1)", False),
+        (f"say(event='locks'); say(event='error', kind='pulumi', text='{child.HELD} ann'); sys.exit(1)", False),
     ],
-    ids=["it ends well", "it fails while Pulumi holds it", "it never took it"],
+    ids=["it ends well", "it fails while Pulumi holds it", "it never took it", "refused", "refused in other words"],
 )
 def test_when_pulumi_may_have_left_its_lock_that_is_noted(driver: Any, tmp_path: Path, body: str, left: bool) -> None:
     runs = tmp_path / "locks" / "dev.runs"
     made = driver(body, runs=runs)
-    with suppress(DeploymentFailed):
+    with suppress(DeploymentFailed, StackLocked):
         run(made, "deploy", INPUTS)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert deadruns.covers(runs, now) is left

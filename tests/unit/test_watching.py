@@ -18,6 +18,7 @@ class Platform:
     def __init__(self) -> None:
         self.log: list[str] = []
         self.status = "initializing"
+        self.version = "v1"
         self.asked = 0
         self.broken = False
 
@@ -25,7 +26,7 @@ class Platform:
         self.asked += 1
         if self.broken:
             raise PermissionDenied("no")
-        return [{"id": "a1", "status": self.status}]
+        return [{"id": "a1", "status": self.status, "customApplicationSourceVersionId": self.version}]
 
     def application_logs(self, _id: str) -> dict[str, Any]:
         return {"logs": list(self.log)}
@@ -92,6 +93,21 @@ def test_a_failure_is_told_once_and_at_once() -> None:
     told = [one for one in events if one["event"] == "platform-failed"]
     assert [one["text"] for one in told] == ["The platform says that the application failed."]
     assert events.index(told[0]) > [one.get("text") for one in events].index("application: boom")
+
+
+def test_what_had_failed_before_is_no_news_and_the_new_version_is_told_from_its_first_line() -> None:
+    watch, events, platform = _watch()
+    platform.status, platform.log, platform.version = "failed", ["old", "boom"], "v1"
+    watch.begin(platform)  # type: ignore[arg-type]
+    watch.pass_on(_event("start"))
+    watch.look(platform)  # type: ignore[arg-type]
+    assert _texts(events) == []
+    platform.status, platform.log, platform.version = "initializing", ["new", "fine", "so far"], "v2"
+    watch.look(platform)  # type: ignore[arg-type]
+    platform.status = "failed"
+    watch.look(platform)  # type: ignore[arg-type]
+    assert _texts(events)[:3] == ["application: new", "application: fine", "application: so far"]
+    assert [one["event"] for one in events].count("platform-failed") == 1
 
 
 def test_what_pulumi_gives_up_is_looked_at_once_more_for_the_reason() -> None:
