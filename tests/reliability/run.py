@@ -112,9 +112,8 @@ def summary(records: list[Record]) -> str:
         text = f"{word}: {good} of {len(found)} converged"
         if kind == "fault":
             codes = Counter(one["code"] for one in found)
-            planned = max(one["of"] for one in found)
-            text += f" ({codes[0]} ended well in spite of the fault), of {planned} cases;"
-            text += " in the others no such call was made"
+            never = sum(one["kind"] == kind and not one.get("fired", True) for one in records)
+            text += f" ({codes[0]} ended well in spite of the fault; in {never} more cases no such call was made)"
         said.append(text)
     return "; ".join(said)
 
@@ -128,7 +127,8 @@ def write(records: list[Record]) -> None:
     _, _, after = rest.partition(end)
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     machine = f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    said = f"Measured on {day} by `nox -s reliability` ({machine}):\n{summary(records)}.\n\n"
+    lines = summary(records).replace("; kills", ";\nkills")
+    said = f"Measured on {day} by `nox -s reliability` ({machine}):\n{lines}.\n\n"
     path.write_text(f"{before}{start}{said}{table(records)}\n{end}{after}")
 
 
