@@ -51,11 +51,12 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_configure() -> None:
-    """Take Ctrl-C again: started in the background by a shell, it would be ignored here and in every child.
+    """Take Ctrl-C and hang-ups again: started in the background they may be ignored here and in every child.
 
     Commands that tests start may write bytecode: a thousand starts need not compile the same modules each time.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 

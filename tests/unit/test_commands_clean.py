@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,23 @@ def test_a_deployment_that_is_under_way_keeps_what_it_works_with(
     assert "Another command works on the stack 'dev'" in capsys.readouterr().err
     assert (settings.toolkit_dir / "stage" / "dev" / "source").exists()
     assert (settings.toolkit_dir / "pulumi" / "dev").exists()
+
+
+def test_what_is_not_the_local_platforms_stays_in_its_folder(
+    settings: configuration.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(settings.root / "cache"))
+    shared, own = settings.root / "shared", ("emulator.sqlite", "emulator.log", "tokens.json", "port", "blobs/ab")
+    monkeypatch.setenv("EMULATOR_DATA", str(shared))
+    for name in (*own, "mine.txt", "more/of-mine.txt"):
+        (shared / name).parent.mkdir(parents=True, exist_ok=True)
+        (shared / name).write_text("")
+    cleaning.clean(settings.root, everything=True, yes=True)
+    assert sorted(path.name for path in shared.iterdir()) == ["mine.txt", "more"]
+    shutil.rmtree(shared / "more")
+    (shared / "mine.txt").unlink()
+    cleaning.clean(settings.root, everything=True, yes=True)
+    assert not shared.exists()
 
 
 def test_a_smoke_test_that_is_under_way_keeps_its_files(settings: configuration.Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -107,3 +108,23 @@ def test_ctrl_c_passes_what_gets_over_errors_and_says_what_was_done(
         failing(tmp_path)
     assert ended.value.code == 8
     assert "Pulumi has finished its step" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As under nohup: the deployment goes on when the connection drops."""
+
+    @command
+    def look(_root: Path) -> None:
+        seen.append(signal.getsignal(signal.SIGHUP))
+
+    seen: list[object] = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        look(tmp_path)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        look(tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen[0] is signal.SIG_IGN
+    assert callable(seen[1])
+    assert seen[1] is not signal.SIG_DFL

@@ -32,7 +32,8 @@ def command(function: Callable[Concatenate[Path, P], None]) -> Callable[Concaten
     @functools.wraps(function)
     def run(root: Path, *args: P.args, **options: P.kwargs) -> None:
         for wanted in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(wanted, _interrupt)
+            if signal.getsignal(wanted) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(wanted, _interrupt)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _typed)
         try:
