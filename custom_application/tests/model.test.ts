@@ -47,14 +47,6 @@ const ids = (rows: readonly { id: string }[]) => rows.map(({ id }) => id).join("
 
 describe("the view in the URL", () => {
   test.each([
-  [0, "notebook", "0 notebooks"],
-  [1, "use case", "1 use case"],
-  [1234, "notebook", "1,234 notebooks"],
-])("%p %s is said as %p", (number, noun, said) => {
-  expect(counted(number, noun)).toBe(said);
-});
-
-test.each([
     "#/use-cases",
     "#/notebooks",
     "#/notebooks?q=churn+%26+more&sort=-status&owner=p1&type=codespace&status=running&use-case=a&page=3&size=100",
@@ -213,6 +205,14 @@ describe("CSV", () => {
       ",0,,,https://host/usecases/a%2Fb",
     );
   });
+});
+
+test.each([
+  [0, "notebook", "0 notebooks"],
+  [1, "use case", "1 use case"],
+  [1234, "notebook", "1,234 notebooks"],
+])("%p %s is said as %p", (number, noun, said) => {
+  expect(counted(number, noun)).toBe(said);
 });
 
 test.each([
