@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,6 +51,22 @@ class Pulse:
         return "; ".join(filter(None, (*self.steps.values(), self.line)))
 
 
+class Asking:
+    """Two phases with a question between them: whoever is asked may take any time."""
+
+    def __init__(self, bench: Bench, first: str, second: str, detail: str, phases: ExitStack) -> None:
+        self._phases, self._second = phases, functools.partial(bench.phase, second, detail)
+        self.say = phases.enter_context(bench.phase(first, detail))  # of the phase that goes on
+
+    def ask(self, text: str, question: Callable[[], bool]) -> bool:
+        """End the first phase with a word on what came out of it, ask, and begin the second one."""
+        self.say(text)
+        self._phases.pop_all().close()
+        answer = question()
+        self.say = self._phases.enter_context(self._second())
+        return answer
+
+
 @dataclass(frozen=True)
 class Bench:
     """Where a command works: folders, the environment that its programs get, and where its events go.
@@ -86,6 +103,12 @@ class Bench:
         seconds = self.limits[name]
         with limits.within(seconds, lambda: limits.over(name, seconds, str(self.pulse))):
             yield
+
+    @contextmanager
+    def asking(self, first: str, second: str, detail: str = "") -> Iterator[Asking]:
+        """Begin a phase that `Asking.ask` may end; the block ends in the one that goes on then."""
+        with ExitStack() as phases:
+            yield Asking(self, first, second, detail, phases)
 
     @contextmanager
     def phase(self, name: str, detail: str = "") -> Iterator[Outcome]:

@@ -18,7 +18,7 @@ from typing import Any
 from toolkit import deadruns
 from toolkit.errors import ToolMissing
 from toolkit.limits import TimeIsOver
-from toolkit.settings import SHORTEST_SECRET
+from toolkit.settings import Secret, masked
 from toolkit.tools import Plugin, Tool
 
 Event = dict[str, Any]
@@ -36,7 +36,6 @@ DECIDED = {
     "PULUMI_STACK",
 }
 HERE = ("127.0.0.1", "localhost", "::1")
-HELD = "currently locked by"  # so Pulumi says that somebody else has the lock
 SHOWN_NOWHERE = ("DATAROBOT_API_TOKEN", "PULUMI_ACCESS_TOKEN")
 
 
@@ -95,8 +94,7 @@ class Warm:
         self.wanted = False
         self.answered = False
         self.heard: list[Event] = []
-        names = (name for name in SHOWN_NOWHERE if len(driver.environ.get(name, "")) >= SHORTEST_SECRET)
-        self.secrets = [driver.environ[name] for name in names]
+        self.secrets = [Secret(driver.environ.get(name, "")) for name in SHOWN_NOWHERE]
 
     def ask(self, request: Mapping[str, Any], settled: Callable[[Event], bool]) -> None:
         """Send the request, and read until the child waits; it may go on at once when that is `settled`."""
@@ -122,7 +120,7 @@ class Warm:
         """Read what the child says, line by line, until it ends."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            yield _parse(_without(self.secrets, line))
+            yield _parse(masked(line, self.secrets))
 
     def end(self) -> None:
         """End the child whom nobody wants any more: the end of its input tells it, and Pulumi, to stop."""
@@ -185,10 +183,15 @@ def talk(
             raise Interrupted(in_order) from None
         raise
     child.process.wait()
-    last_words = _without(child.secrets, child.last_words()) or _ending(child.process.returncode)
+    last_words = masked(child.last_words(), child.secrets) or _ending(child.process.returncode)
     child.close()
-    _settle(driver, locked, unlocked=child.process.returncode == 0 or _was_refused(events))
+    _settle(driver, locked, unlocked=child.process.returncode == 0 or any(map(is_refusal, events)))
     return Talk(tuple(events), last_words)
+
+
+def is_refusal(event: Event) -> bool:
+    """Whether an event says that somebody else has the lock: then Pulumi never had it."""
+    return event.get("kind") == "locked" or "currently locked by" in str(event.get("text"))
 
 
 def environment(
@@ -341,11 +344,6 @@ def _settle(driver: Driver, locked: Iterable[float], *, unlocked: bool) -> None:
         deadruns.end(driver.runs, since, in_order=unlocked)
 
 
-def _was_refused(events: Iterable[Event]) -> bool:
-    """Whether somebody else has the lock: then Pulumi never had it."""
-    return any(event.get("kind") == "locked" or HELD in str(event.get("text")) for event in events)
-
-
 def _unlock(driver: Driver, patience: float) -> bool:
     """Remove the lock of a Pulumi that had to be killed; when that fails, the next run of this folder does it."""
     with suppress(OSError, subprocess.SubprocessError):
@@ -397,12 +395,6 @@ def _ending(code: int) -> str:
     if code < 0:
         return f"The deploy environment's Python was ended by {signal.Signals(-code).name} without a word."
     return f"The deploy environment's Python ended with exit code {code} and without a result."
-
-
-def _without(secrets: Iterable[str], text: str) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "****")
-    return text
 
 
 def _parse(line: str) -> Event:

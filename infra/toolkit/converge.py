@@ -7,7 +7,7 @@ import functools
 import re
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 from toolkit import evidence, preflight, proof, recovery, staging, statefiles, watching
 from toolkit import plan as planning
@@ -111,16 +111,10 @@ def _try(
     warm: Warm | None = None,
 ) -> StackResult:
     """Let Pulumi preview and carry out: one phase each, the second one only when there is something to do."""
-    with ExitStack() as phases:
-        say = phases.enter_context(bench.phase("preview", settings.stack))
+    with bench.asking("preview", "deploy", settings.stack) as phases:
 
         def decide(changes: Mapping[str, int]) -> bool:
-            nonlocal say
-            say(counted(changes))
-            phases.pop_all().close()
-            answer = confirm(changes)
-            say = phases.enter_context(bench.phase("deploy", settings.stack))
-            return answer
+            return phases.ask(counted(changes), lambda: confirm(changes))
 
         connect = functools.partial(preflight.platform_client, settings)
         with (
@@ -139,7 +133,7 @@ def _try(
                 warm=warm,
             )
         staging.remember(settings, result.mark)
-        say("nothing was changed" if result.stopped else counted(result.changes, done=True))
+        phases.say("nothing was changed" if result.stopped else counted(result.changes, done=True))
     return result
 
 

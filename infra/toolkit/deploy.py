@@ -123,10 +123,9 @@ def rollback(
         _checked(settings, bench, builds=False)
         drive = _pulumi(settings, bench)
         with bench.within("preview"):
-            there = shelf.there(settings, drive, bench)
             told = history.entries(drive)
-            seals = [*(one.seal for one in told), *(one.seal for one in releases.kept(there))]
-        last = next(iter(seals), "")
+            there = shelf.there(settings, drive, bench, told)
+        last = told[0].seal if told else next((one.seal for one in releases.kept(there)), "")
         kept = releases.choose(there, last, _order(told), to=to)
         release, outputs, changes, verified = _serve_again(settings, drive, kept, bench, confirm)
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
@@ -212,9 +211,10 @@ def _rolled_back(
         with bench.within("rollback"):
             seal = releases.seal(failed.staged, failed.archive, settings.app_name)
             told = history.entries(drive)
+            there = shelf.there(settings, drive, bench, told)
             while attempts and told and told[0].id == failed.digest[: releases.SHORT]:
                 attempts, told = attempts - 1, told[1:]  # these are of this very run
-            order, there = _order(told), shelf.there(settings, drive, bench)
+            order = _order(told)
             proved = {one.seal for one in releases.kept(there)}
             if next((one for _, one in order if one in proved), "") == seal:
                 return error

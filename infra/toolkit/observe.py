@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -110,20 +109,14 @@ def refresh(settings: Settings, bench: Bench, *, confirm: Callable[[Mapping[str,
         settings = preflight.with_local_platform(settings, bench)
         with bench.within("pulumi"):
             drive = driver(settings, bench)
-        with ExitStack() as phases:
-            say = phases.enter_context(bench.phase("refresh", settings.stack))
+        with bench.asking("refresh", "refresh", settings.stack) as phases:
 
             def decide(changes: Mapping[str, int]) -> bool:
-                nonlocal say
-                say(f"drift: {counted(changes)}")
-                phases.pop_all().close()  # whoever is asked may take any time
-                answer = confirm(changes)
-                say = phases.enter_context(bench.phase("refresh", settings.stack))
-                return answer
+                return phases.ask(f"drift: {counted(changes)}", lambda: confirm(changes))
 
             result = stack.run(drive, "refresh", on_event=bench.on_event, decide=decide)
             drift = {kind: count for kind, count in result.changes.items() if kind != "same"}
-            say("nothing was changed" if result.stopped else counted(drift, done=True) if drift else "no drift")
+            phases.say("nothing was changed" if result.stopped else counted(drift, done=True) if drift else "no drift")
     return result
 
 

@@ -18,7 +18,7 @@ import re
 import secrets
 import shutil
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,10 +69,10 @@ def push(
     return True
 
 
-def pull(client: Client, mark: str, shelf: Path, deployed: Callable[[], Collection[tuple[str, str]]]) -> int:
+def pull(client: Client, mark: str, shelf: Path, deployed: Collection[tuple[str, str]]) -> int:
     """Fetch what the platform has and the shelf has not, or not as it was sent last; give how many there were.
 
-    Only a release whose id and seal are among those of `deployed` is taken, which is asked when there is one to fetch.
+    Only a release whose id and seal are among those of `deployed` is taken.
 
     What was kept for another stack of this name, which is gone, goes, too. Raises what the client raises.
     """
@@ -81,15 +81,13 @@ def pull(client: Client, mark: str, shelf: Path, deployed: Callable[[], Collecti
     for kept in releases.kept(shelf):
         if is_sent(kept) and not _sent(kept.folder).startswith(mark):
             shutil.rmtree(kept.folder, ignore_errors=True)
-    known: Collection[tuple[str, str]] | None = None
     fetched = 0
     for source in client.sources_marked(words(mark)):
         name = str(source["name"])[-SHORT:]
         folder, note = shelf / name, f"{mark} {source['id']}"
         if not _ID.fullmatch(name) or _sent(folder) == note:
             continue
-        known = deployed() if known is None else known
-        if _unpacked(client.source_file(source, FILE), folder, note, known):
+        if _unpacked(client.source_file(source, FILE), folder, note, deployed):
             fetched += 1
     return fetched
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,15 +16,13 @@ from toolkit.settings import Settings
 from toolkit.staging import Release
 
 
-def there(settings: Settings, drive: Driver, bench: Bench) -> Path:
-    """Give the shelf with the releases to go back to, also those that another machine has proved."""
+def there(settings: Settings, drive: Driver, bench: Bench, told: Iterable[history.Entry]) -> Path:
+    """Give the shelf with the releases to go back to, also those that another machine has proved (as was `told`)."""
     folder, shared = statefiles.shelf(settings, bench.places.home)
     if not shared:
         mark = stack.run(drive, "describe").mark
         with suppress(ToolkitError), preflight.platform_client(settings) as client:
-            if fetched := retained.pull(
-                client, mark, folder, lambda: {(one.id, one.seal) for one in history.entries(drive)}
-            ):
+            if fetched := retained.pull(client, mark, folder, {(one.id, one.seal) for one in told}):
                 bench.line(f"{fetched} of the releases to go back to came from the platform")
     return folder
 

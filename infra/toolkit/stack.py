@@ -287,7 +287,7 @@ def _error(driver: Driver, action: Action, last: Event, events: Sequence[Event],
     )
     if last.get("kind") == "no-stack":
         return missing(driver.stack)
-    if last.get("kind") == "locked" or child.HELD in text:
+    if child.is_refusal({**last, "text": text}):
         owner = lock_owner(text)
         by = f" by {owner}" if owner else ""
         return StackLocked(

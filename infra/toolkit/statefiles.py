@@ -30,11 +30,12 @@ def state_backend(settings: Settings, home: Path) -> dict[str, str]:
     A passphrase is made once (mode 0600) where none is set. The stack `local` never goes anywhere else by itself.
     """
     chosen: dict[str, str] = {}
+    address = _address(settings, home)
     if _is_own(settings, home):
         folder = _own_state(settings)
         folder.mkdir(parents=True, exist_ok=True)
-        chosen["PULUMI_BACKEND_URL"] = folder.resolve().as_uri()
-    elif address := _address(settings, home):
+        address = folder.resolve().as_uri()
+    if address:
         chosen["PULUMI_BACKEND_URL"] = address
     elif _elsewhere(_login(home)):
         chosen["PULUMI_BACKEND_URL"] = CLOUD  # whose token is set; the CLI would go by the login
@@ -44,7 +45,7 @@ def state_backend(settings: Settings, home: Path) -> dict[str, str]:
         chosen["PULUMI_CONFIG_PASSPHRASE"] = settings.passphrase.reveal()
     elif settings.passphrase_file:
         chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(settings.passphrase_file)
-    elif chosen.get("PULUMI_BACKEND_URL", CLOUD) != CLOUD:
+    elif address:
         chosen["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase_file(settings.toolkit_dir / "passphrase"))
     return chosen
 

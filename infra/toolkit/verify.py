@@ -103,9 +103,8 @@ def _compare(
     differing: list[str] = []
     missing: list[str] = []
     if answered is Answered.APP and first.status < 400:
-        missing = [
-            path for path in served if not urljoin(base, path).startswith(base)
-        ]  # never asked: it gets the token
+        # What is not below the URL is never asked: the token goes with each request.
+        missing = [path for path in served if not urljoin(base, path).startswith(base)]
         asked = [path for path in served if path not in missing and (path not in equal or path == "")]
         with ThreadPoolExecutor(6, "verify") as pool:
             responses = pool.map(lambda path: first if path == "" else fetch(urljoin(base, path)), asked)

@@ -72,7 +72,7 @@ class _Watch:
         """Remember what has failed before: its log and its state are no news."""
         for kind in WATCHED:
             with suppress(ToolkitError):
-                version, status, _ = _seen(client, kind, self.base_name)
+                version, status, _ids = _seen(client, kind, self.base_name)
                 if status == "failed":
                     self.failed_before[kind] = version
 
@@ -82,8 +82,9 @@ class _Watch:
             works = [work for work in self.works.values() if work.kind in WATCHED]
         for work in works:
             with suppress(ToolkitError):
-                version, status, text = _seen(client, work.kind, self.base_name)
-                self._tell(work, version, status, text)
+                version, status, ids = _seen(client, work.kind, self.base_name)
+                if version != self.failed_before.get(work.kind):  # else the new one is still to come
+                    self._tell(work, version, status, _log(client, work.kind, ids))
         self.forget(over=True)
         with self.lock:
             if self.works and self.now() - self.last >= SILENCE:
@@ -96,8 +97,6 @@ class _Watch:
                 del self.works[kind]
 
     def _tell(self, work: _Work, version: str, status: str, text: str) -> None:
-        if version == self.failed_before.get(work.kind):
-            return  # the new one is still to come
         if version != work.version:
             work.version, work.shown, work.failed = version, 0, False
         lines = masked(text, self.secrets).splitlines()
@@ -119,20 +118,27 @@ class _Watch:
         return f"{KINDS[work.kind]}: {work.operation} goes on since {self.now() - work.since:.0f} s"
 
 
-def _seen(client: Client, kind: str, base_name: str) -> tuple[str, str, str]:
-    """Give the version of what is being built or started, its status, and its log so far."""
+def _seen(client: Client, kind: str, base_name: str) -> tuple[str, str, tuple[str, ...]]:
+    """Give the version of what is being built or started, its status, and the ids by which its log is asked for."""
     if kind == "ExecutionEnvironment":
         for environment in client.environments(f"{base_name}-environment")[-1:]:
             latest: dict[str, Any] = environment.get("latestVersion") or {}
             if latest.get("id"):
-                log = client.build_log(str(environment["id"]), str(latest["id"]))
-                return str(latest["id"]), str(latest.get("buildStatus")), str(log.get("log") or "")
-        return "", "", ""
+                version = str(latest["id"])
+                return version, str(latest.get("buildStatus")), (str(environment["id"]), version)
+        return "", "", ()
     for application in client.applications(base_name)[-1:]:
-        told = client.application_logs(str(application["id"]))
         version = str(application.get("customApplicationSourceVersionId") or application["id"])
-        return version, str(application.get("status")), "\n".join(told.get("logs") or ())
-    return "", "", ""
+        return version, str(application.get("status")), (str(application["id"]),)
+    return "", "", ()
+
+
+def _log(client: Client, kind: str, ids: Sequence[str]) -> str:
+    if not ids:
+        return ""
+    if kind == "ExecutionEnvironment":
+        return str(client.build_log(*ids).get("log") or "")
+    return "\n".join(client.application_logs(*ids).get("logs") or ())
 
 
 @contextmanager

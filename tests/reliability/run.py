@@ -115,7 +115,7 @@ def summary(records: list[Record]) -> str:
             never = sum(one["kind"] == kind and not one.get("fired", True) for one in records)
             text += f" ({codes[0]} ended well in spite of the fault; in {never} more cases no such call was made)"
         said.append(text)
-    return "; ".join(said)
+    return ";\n".join(said)
 
 
 def write(records: list[Record]) -> None:
@@ -127,8 +127,7 @@ def write(records: list[Record]) -> None:
     _, _, after = rest.partition(end)
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     machine = f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    lines = summary(records).replace("; kills", ";\nkills")
-    said = f"Measured on {day} by `nox -s reliability` ({machine}):\n{lines}.\n\n"
+    said = f"Measured on {day} by `nox -s reliability` ({machine}):\n{summary(records)}.\n\n"
     path.write_text(f"{before}{start}{said}{table(records)}\n{end}{after}")
 
 

@@ -38,7 +38,7 @@ def pull(client: Client, shelf: Path, mark: str = MARK) -> int:
     """Fetch on a machine where the history of the stack knows all that `keep` keeps."""
     with tempfile.TemporaryDirectory() as folder:
         deployed = {(kept.id, kept.seal) for kept in (keep(Path(folder), name) for name in "abcd")}
-    return retained.pull(client, mark, shelf, lambda: deployed)
+    return retained.pull(client, mark, shelf, deployed)
 
 
 def test_what_one_machine_has_proved_another_one_gets_as_it_was(tmp_path: Path, client: Client) -> None:

@@ -17,8 +17,6 @@ from toolkit.image.step import BUILD_OWNER
 from toolkit.image.tidying import remove_unused
 from toolkit.settings import Settings
 
-PLATFORM = ("emulator.*", "blobs", "tokens.json", "port", "start.lock", "snapshots")  # what it makes in its folder
-
 
 @command
 def clean(root: Path, *, everything: bool, yes: bool) -> None:
@@ -32,18 +30,6 @@ def clean(root: Path, *, everything: bool, yes: bool) -> None:
     with statefiles.all_locked(settings):
         _remove(settings, bench, console, everything=everything)
     console.line("Clean.")
-
-
-def _forget_platform(folder: Path) -> None:
-    """Remove what the local platform keeps. EMULATOR_DATA may name a folder with other things in it: they stay."""
-    for pattern in PLATFORM:
-        for path in folder.glob(pattern):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-    with suppress(OSError):  # not empty, or not there
-        folder.rmdir()
 
 
 def _remove(settings: Settings, bench: Bench, console: Console, *, everything: bool) -> None:
@@ -61,8 +47,8 @@ def _remove(settings: Settings, bench: Bench, console: Console, *, everything: b
     staging.clear(settings)
     folders = [settings.toolkit_dir / name for name in ("smoke", "pulumi")]
     if everything:  # the state of stacks elsewhere stays: without it nobody could destroy them
-        folders += [bench.places.cache]
-        _forget_platform(local.emulator_data)
+        folders.append(bench.places.cache)
+        control().forget(local.emulator_data)
         statefiles.forget(local)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ START_PATIENCE = 30.0
 STOP_PATIENCE = 30.0
 CONTAINER_HOST = "host.docker.internal"
 STATE_FILE, PORT_FILE, LOG_FILE = "emulator.json", "port", "emulator.log"
+KEPT = ("emulator.*", PORT_FILE, "start.lock", "tokens.json", "blobs", "snapshots")  # all that is made in the folder
 
 # Platforms that this process started: they outlive it on purpose, and are reaped here when they end before it.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -143,6 +145,18 @@ def stop(data: Path) -> bool:
     with suppress(ProcessLookupError):
         os.kill(found.pid, signal.SIGKILL)
     return True
+
+
+def forget(data: Path) -> None:
+    """Remove all that a stopped local platform keeps in its folder. What else lies there stays, and the folder then."""
+    for pattern in KEPT:
+        for path in data.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+    with suppress(OSError):  # other things are in it, or it was never there
+        data.rmdir()
 
 
 def reset(data: Path) -> None:
