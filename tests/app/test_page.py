@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.stack.checkout import Checkout
 
@@ -66,8 +66,9 @@ def page(browser: Browser, deployed: Checkout) -> Iterator[Page]:
 def test_the_page_shows_use_cases_and_notebooks_of_the_organisation(page: Page, root: Path) -> None:
     page.get_by_role("row", name=re.compile("Customer churn 2026")).wait_for()
     views = page.get_by_label("Views")
-    assert "40" in views.get_by_text("Use cases").inner_text()
-    assert "600" in views.get_by_text("Notebooks").inner_text()
+    # How many there are is known once the last page of either list has come.
+    expect(views.get_by_text("Use cases")).to_contain_text("40", timeout=20_000)
+    expect(views.get_by_text("Notebooks")).to_contain_text("600", timeout=20_000)
     if os.environ.get("UPDATE_SCREENSHOTS"):
         page.screenshot(path=root / "docs" / "app.png")
     assert (root / "docs" / "app.png").stat().st_size > 10_000
