@@ -45,7 +45,8 @@ class RunSpec:
     """Everything that decides how a container runs.
 
     `owner` and `run_id` are its labels; `late_files` are copied into the working directory before the start;
-    `extra_hosts` maps names to addresses; `port_on` is the host address on which port 8080 is published.
+    `extra_hosts` maps names to addresses; `port_on` is the host address on which port 8080 is published, and `near` one
+    more, where that is wanted: the host's end of the engine's bridge, where the kernel itself leads to the container.
     """
 
     image: AppImage
@@ -57,6 +58,7 @@ class RunSpec:
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     port_on: str = "127.0.0.1"
+    near: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def run_options(spec: RunSpec, cpus: int) -> dict[str, Any]:
         "command": [],
         "environment": dict(spec.env),
         "labels": {**spec.labels, RUN_LABEL: spec.run_id, OWNER_LABEL: spec.owner},
-        "ports": {f"{PORT}/tcp": (spec.port_on, None)},
+        "ports": {f"{PORT}/tcp": [(address, None) for address in (spec.port_on, spec.near) if address]},
         "extra_hosts": dict(spec.extra_hosts),
         "mem_limit": spec.bundle.memory,
         "memswap_limit": spec.bundle.memory,
@@ -104,21 +106,15 @@ def run_options(spec: RunSpec, cpus: int) -> dict[str, Any]:
 
 
 class RunningApp:
-    """A started container of the app; port 8080 is reached at `host`:`port`."""
+    """A started container of the app; port 8080 is reached at `host`:`port`, and at `near` if that is not None."""
 
-    def __init__(self, container: Any, host: str, port: int) -> None:
+    def __init__(self, container: Any, host: str, port: int, near: tuple[str, int] | None = None) -> None:
         self._container = container
         self.id: str = container.id
         self.name: str = container.name
         self.host = host
         self.port = port
-
-    @property
-    def inside(self) -> tuple[str, str]:
-        """The container's own address and that of its network's gateway; both empty where the engine tells none."""
-        networks: dict[str, dict[str, str]] = self._container.attrs["NetworkSettings"].get("Networks") or {}
-        first = next(iter(networks.values()), {})
-        return str(first.get("IPAddress") or ""), str(first.get("Gateway") or "")
+        self.near = near
 
     def logs(self, tail: int = 200) -> list[str]:
         """Give the last lines of standard output and error, in order; what is longer than a page is cut."""
@@ -193,7 +189,7 @@ class RunningApp:
     def start_again(self) -> None:
         """Start the stopped container once more, with the disk that it left behind."""
         self._container.start()
-        self.port = _published_port(self._container)
+        self.port = next(iter(_published_ports(self._container).values()), 0)
 
     def stop(self, grace: float = 10) -> StopResult:
         """Send SIGTERM, and SIGKILL after `grace` seconds, as the platform does."""
@@ -252,7 +248,8 @@ def start(engine: docker.DockerClient, spec: RunSpec, *, host: str = "127.0.0.1"
         if spec.image.late_files:
             container.put_archive(spec.image.environment.workdir, late_archive(spec.image.late_files))
         container.start()
-        port = _published_port(container)
+        ports = _published_ports(container)
+        near = ports.pop(spec.near, 0)
     except BaseException as error:
         if container is not None:
             _removed(partial(container.remove, force=True, v=True))
@@ -262,7 +259,7 @@ def start(engine: docker.DockerClient, spec: RunSpec, *, host: str = "127.0.0.1"
                 hint="Is start-app.sh there, with a first line (#!/bin/sh) whose interpreter the image has?",
             ) from error
         raise
-    return RunningApp(container, host, port)
+    return RunningApp(container, host, next(iter(ports.values()), 0), (spec.near, near) if near else None)
 
 
 def last_lines(chunks: Iterable[bytes], most: int) -> list[str]:
@@ -298,15 +295,6 @@ def running(
         app.remove()
 
 
-def reattach(engine: docker.DockerClient, container_id: str, *, host: str = "127.0.0.1") -> RunningApp | None:
-    """Find a running container again; None when it is gone or has stopped."""
-    try:
-        container = engine.containers.get(container_id)
-    except NotFound:
-        return None
-    return RunningApp(container, host, _published_port(container)) if container.status == "running" else None
-
-
 def sweep(engine: docker.DockerClient, owner: str, is_alive: Callable[[str], bool]) -> list[str]:
     """Remove the containers and volumes of `owner` whose run (its id is given to `is_alive`) is over; give their names.
 
@@ -340,7 +328,8 @@ def _removed(remove: Callable[[], object]) -> bool:
     return True
 
 
-def _published_port(container: Any) -> int:
+def _published_ports(container: Any) -> dict[str, int]:
+    """Ask the engine on which ports of which of its addresses it has published 8080."""
     container.reload()
     ports = container.attrs["NetworkSettings"]["Ports"].get(f"{PORT}/tcp") or []
-    return int(ports[0]["HostPort"]) if ports else 0
+    return {str(port["HostIp"]): int(port["HostPort"]) for port in ports}

@@ -209,7 +209,8 @@ def ways(platform: Any, application: str) -> tuple[Way, Way]:
     """Give the way to an app through its published port, and that through the edge."""
     (container,) = platform.containers(application)
     container.reload()
-    port = int(container.attrs["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"])
+    published = container.attrs["NetworkSettings"]["Ports"]["8080/tcp"]
+    port = next(int(one["HostPort"]) for one in published if one["HostIp"] == "127.0.0.1")
     there = int(platform.info.console.rsplit(":", 1)[1].rstrip("/"))
     path = f"/custom_applications/{application}/"
     return Way("127.0.0.1", port, "/"), Way("127.0.0.1", there, path, platform.info.token.reveal())

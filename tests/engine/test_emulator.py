@@ -12,9 +12,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engine.emulated import DOCKERFILE, Emulated, app_files, emulated
-from toolkit import bundles
-from toolkit.container import CAPABILITIES, PIDS_LIMIT
-from toolkit.emulator import control
+from toolkit import bundles, container
+from toolkit.baseimage import BaseImage
+from toolkit.container import CAPABILITIES, PIDS_LIMIT, RunningApp, RunSpec
+from toolkit.emulator import containers, control
+from toolkit.image.model import AppImage, EnvironmentImage
 
 pytestmark = [
     pytest.mark.engine,
@@ -235,6 +237,40 @@ def test_replicas_share_the_work_and_one_that_crashes_does_not_take_the_others_a
     platform.api.delete(f"customApplications/{application}/")
 
 
+def test_who_has_the_address_of_a_crashed_container_now_gets_none_of_its_visitors(
+    platform: Emulated, running: str
+) -> None:
+    environment = EnvironmentImage("", "", BaseImage("", "", "local", ""), "/opt/code", False, 0.0)
+    (served,) = platform.containers(running)
+    image = AppImage(served.image.tags[0], "", environment, {}, False, 0.0, ())
+    bridge = containers.bridge(platform.engine)
+    assert bridge
+    spec = RunSpec(image, {}, bundles.find(bundles.DEFAULT_BUNDLE), "test", platform.instance, near=bridge)
+    started: list[RunningApp] = []
+
+    def start() -> str:
+        """Start a container; give its own address once it answers there."""
+        started.append(container.start(platform.engine, spec))
+        network = platform.engine.containers.get(started[-1].id).attrs["NetworkSettings"]
+        address = str(network["IPAddress"])
+        deadline = time.monotonic() + 20
+        while containers.probe(address, container.PORT, "/") != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return address
+
+    try:
+        address = start()
+        nearest = containers.nearest(started[0], "/")
+        assert nearest != (started[0].host, started[0].port)
+        assert containers.probe(*nearest, "/") == 200
+        started[0].remove()
+        assert address in {start() for _ in range(3)}
+        assert containers.probe(*nearest, "/") == 0
+    finally:
+        containers.remove(started)
+
+
 def test_a_container_has_the_limits_of_the_bundle_and_no_privileges(platform: Emulated, base: str) -> None:
     resources = {"resourceLabel": "cpu.medium"}
     version = platform.version(platform.source("limits"), base, app_files("x"), resources=resources)
@@ -252,7 +288,8 @@ def test_a_container_has_the_limits_of_the_bundle_and_no_privileges(platform: Em
     assert not container.attrs["Mounts"]
     assert host["NetworkMode"] not in ("host", "none")
     assert (host["PidMode"], host["IpcMode"]) in (("", "private"), ("", ""))
-    assert {one["HostIp"] for ports in host["PortBindings"].values() for one in ports} == {"127.0.0.1"}
+    published = {one["HostIp"] for ports in host["PortBindings"].values() for one in ports}
+    assert published == {"127.0.0.1", containers.bridge(platform.engine)}
     status = dict(line.split(":\t", 1) for line in platform.visit(application, "status").text.splitlines())
     assert status["NoNewPrivs"] == "1"
     assert int(status["CapEff"], 16).bit_count() <= len(CAPABILITIES)

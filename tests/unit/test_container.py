@@ -22,7 +22,7 @@ def test_a_container_runs_with_the_options_of_the_platform() -> None:
         "command": [],
         "environment": {"A": "1"},
         "labels": {"bun-to-datarobot.run": "run-1", "bun-to-datarobot.owner": "smoke"},
-        "ports": {"8080/tcp": ("127.0.0.1", None)},
+        "ports": {"8080/tcp": [("127.0.0.1", None)]},
         "extra_hosts": {"h": "1.2.3.4"},
         "mem_limit": 14336 * 1024 * 1024,
         "memswap_limit": 14336 * 1024 * 1024,

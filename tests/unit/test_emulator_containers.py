@@ -1,4 +1,4 @@
-"""How the local platform reaches the containers of an application."""
+"""How the local platform reaches the containers of an application, and they it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from docker.errors import NotFound
 
-from toolkit import container
 from toolkit.container import RunningApp
-from toolkit.emulator.containers import is_ours, nearest
+from toolkit.emulator import containers
+from toolkit.emulator.containers import bridge, is_ours, nearest
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -25,40 +26,63 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def port() -> Iterator[int]:
     """An app inside of a container, which is this machine here."""
     server = HTTPServer(("127.0.0.1", 0), Answers)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    monkeypatch.setattr(container, "PORT", server.server_address[1])
     yield server.server_address[1]
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def app(address: str, gateway: str) -> RunningApp:
-    networks = {"bridge": {"IPAddress": address, "Gateway": gateway}} if address else {}
-    attrs = {"NetworkSettings": {"Networks": networks}}
-    return RunningApp(SimpleNamespace(id="1", name="one", attrs=attrs), "published", 1)
+def app(near: tuple[str, int] | None) -> RunningApp:
+    return RunningApp(SimpleNamespace(id="1", name="one"), "published", 1, near)
 
 
-def test_a_container_whose_network_ends_here_is_reached_itself(port: int) -> None:
-    assert nearest(app("127.0.0.1", "127.0.0.1"), "/health") == ("127.0.0.1", port)
+def test_a_container_whose_network_ends_here_is_reached_over_the_bridge(port: int) -> None:
+    assert nearest(app(("127.0.0.1", port)), "/health") == ("127.0.0.1", port)
+
+
+def test_otherwise_it_is_the_port_on_the_loopback_address(port: int) -> None:
+    assert nearest(app(None), "/health") == ("published", 1)
+    assert nearest(app(("127.0.0.1", port)), "/elsewhere") == ("published", 1)
+    assert nearest(app(("127.0.0.9", port)), "/health") == ("published", 1)
+
+
+class Engine:
+    """An engine that tells of itself and its networks."""
+
+    def __init__(self, system: str, networks: dict[str, list[dict[str, str]]]) -> None:
+        self.info = lambda: {"OperatingSystem": system}
+        self.networks = self
+        self._networks = networks
+
+    def get(self, name: str) -> Any:
+        if name not in self._networks:
+            raise NotFound(name)
+        return SimpleNamespace(attrs={"IPAM": {"Config": self._networks[name]}})
 
 
 @pytest.mark.parametrize(
-    ("address", "gateway", "path"),
+    ("system", "networks", "address"),
     [
-        ("", "", "/health"),
-        ("127.0.0.1", "", "/health"),
-        ("127.0.0.1", "192.0.2.1", "/health"),  # a network of another machine, or of an engine without root
-        ("127.0.0.1", "127.0.0.1", "/elsewhere"),  # whoever has the address, it is not the app
-        ("127.0.0.9", "127.0.0.1", "/health"),
+        ("Debian", {"bridge": [{"Gateway": "172.17.0.1"}]}, "172.17.0.1"),
+        ("Debian", {"bridge": [{"Subnet": "172.17.0.0/16"}]}, "172.17.0.1"),
+        ("Fedora", {"podman": [{"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.1"}]}, "172.17.0.1"),
+        ("Docker Desktop", {"bridge": [{"Gateway": "172.17.0.1"}]}, ""),
+        ("Debian", {"bridge": [{"Gateway": "172.20.0.1"}]}, ""),  # of an engine without root, or on another machine
+        ("Debian", {"bridge": []}, ""),
+        ("Debian", {}, ""),
     ],
 )
-def test_otherwise_it_is_its_published_port(port: int, address: str, gateway: str, path: str) -> None:
-    assert nearest(app(address, gateway), path) == ("published", 1)
+def test_containers_reach_this_machine_over_the_bridge_where_it_ends_here(
+    system: str, networks: dict[str, list[dict[str, str]]], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "is_ours", "172.17.0.1".__eq__)
+    engine: Any = Engine(system, networks)
+    assert bridge(engine) == address
 
 
 @pytest.mark.parametrize("address", ["", "x", "192.0.2.1", "::1", "10.88.0.1/16", "0x7f000001"])

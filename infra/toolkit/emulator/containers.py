@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from toolkit.container import RunningApp
 
 HOST_NAME = "host.docker.internal"
+HOST_GATEWAY = "host-gateway"  # the engine's word for the host, where it knows a way to it that we do not
+DESKTOP = "Docker Desktop"  # its machine has a bridge with the same address as that of an engine beside it
 STOP_GRACE = 10  # seconds between SIGTERM and SIGKILL
 
 
@@ -81,13 +83,11 @@ def nearest(app: RunningApp, path: str) -> tuple[str, int]:
     """Give where this machine reaches an app that is ready and answers to `path`: host and port.
 
     A port that is published on the loopback address leads through a process of the engine, which needs more time than
-    many an app. So it is the container itself where its network ends on this machine, which not every engine's does.
+    many an app; on the bridge the kernel leads to the container. Its own address would be as near, but belongs to
+    another container as soon as this one has crashed.
     """
-    from toolkit.container import PORT
-
-    address, gateway = app.inside
-    if is_ours(gateway) and 200 <= probe(address, PORT, path, timeout=1) < 400:
-        return address, PORT
+    if app.near is not None and 200 <= probe(*app.near, path, timeout=1) < 400:
+        return app.near
     return app.host, app.port
 
 
@@ -130,24 +130,29 @@ def lines(apps: Iterable[RunningApp]) -> list[str]:
     return found[-MOST_LOG_LINES:]
 
 
-def bridge_address(client: docker.DockerClient) -> str:
-    """Give the address under which containers reach the engine's host: the bridge's gateway.
+def bridge(client: docker.DockerClient) -> str:
+    """Give this machine's address on the engine's bridge, where its containers reach it; empty where there is none.
 
-    Engines that were not told a gateway do not say which one they use; it is then the first address of the subnet.
+    There is none where the bridge ends elsewhere: in the machine of its own that Docker Desktop has, or in the network
+    of an engine without root. Engines that were not told a gateway do not say which one they use; it is then the first
+    address of the subnet.
     """
     from docker.errors import NotFound as NoNetwork
 
+    if DESKTOP in str(client.info().get("OperatingSystem", "")):
+        return ""
     for name in ("bridge", "podman"):
         with suppress(NoNetwork):
-            return gateway(client.networks.get(name).attrs["IPAM"]["Config"] or ())
-    return "host-gateway"
+            found = gateway(client.networks.get(name).attrs["IPAM"]["Config"] or ())
+            return found if is_ours(found) else ""
+    return ""
 
 
 def gateway(configs: Iterable[Mapping[str, str]]) -> str:
-    """Give the first address of a network's configuration that belongs to the host."""
+    """Give the first address of a network's configuration that belongs to the host; empty when there is none."""
     for config in configs:
         if config.get("Gateway"):
             return str(config["Gateway"])
         if config.get("Subnet"):
             return str(next(ipaddress.ip_network(config["Subnet"]).hosts()))
-    return "host-gateway"
+    return ""

@@ -62,7 +62,7 @@ class EngineRunner(Watch):
             from toolkit.container import sweep
 
             with self._creating:  # nothing is created any more once this is had
-                sweep(self._connection[0], OWNER, lambda run: run != self._instance)
+                sweep(self._connection.client, OWNER, lambda run: run != self._instance)
         with self._lock:
             self._served.clear()
 
@@ -73,7 +73,7 @@ class EngineRunner(Watch):
         from toolkit.image.step import BUILD_OWNER
 
         try:
-            client, _, _ = self._engine()
+            client = self._engine().client
             left = sweep(client, OWNER, lambda run: run != self._instance)
             left += sweep(client, BUILD_OWNER, engine.is_alive)
             for name in left:

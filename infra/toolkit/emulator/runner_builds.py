@@ -56,7 +56,7 @@ class Builds(Serving):
         from toolkit import baseimage
         from toolkit.image.environment import build_environment
 
-        client, _, _ = self._engine()
+        client = self._engine().client
         version = self._store.get("environmentVersion", version_id)
         with tempfile.TemporaryDirectory(prefix="bun-to-datarobot-") as folder:
             with self._store.blob(version["_context"]).open("rb") as archive:
@@ -70,7 +70,7 @@ class Builds(Serving):
         from toolkit.image.app import build_app
         from toolkit.source import SourceFile
 
-        client, _, _ = self._engine()
+        client = self._engine().client
         environment = self._environment_image(version["baseEnvironmentVersionId"], lambda _line: None)
         files = [
             SourceFile(item["filePath"], 0o644, self._store.blob(item["storagePath"])) for item in version["items"]

@@ -117,7 +117,7 @@ class Starts(Builds):
     def _plan(self, application: Body, version: Body, built: AppImage, resources: Body) -> Plan:
         from toolkit import container
 
-        client, _, _ = self._engine()
+        bridge = self._engine().bridge
         keep = not resources["serviceWebRequestsOnRootPath"]
         spec = container.RunSpec(
             image=built,
@@ -132,8 +132,9 @@ class Starts(Builds):
             bundle=bundles.find(resources["resourceLabel"]),
             owner=OWNER,
             run_id=self._instance,
-            extra_hosts={containers.HOST_NAME: containers.bridge_address(client)},
+            extra_hosts={containers.HOST_NAME: bridge or containers.HOST_GATEWAY},
             labels={"bun-to-datarobot.application": application["id"]},
+            near=bridge,
         )
         mode: Literal["keep", "strip"] = "keep" if keep else "strip"
         return Plan(spec, resources["replicas"], mode, resources.get("healthEndpointPath") or None)
@@ -144,14 +145,14 @@ class Starts(Builds):
         """Start so many replicas; each is added to `apps` as soon as it is there. Raises Unwanted."""
         from toolkit import container
 
-        client, host, cpus = self._engine()
+        engine = self._engine()
         while not self._swept.wait(PROBE_EVERY):
             self._check_wanted(application_id, version_id)
         started = []
         for _ in range(count):
             with self._creating:
                 self._check_wanted(application_id, version_id)
-                started.append(container.start(client, plan.spec, host=host, cpus=cpus))
+                started.append(container.start(engine.client, plan.spec, host=engine.host, cpus=engine.cpus))
                 apps.append(started[-1])
         return tuple(Target(app.host, app.port, application_id, plan.mode) for app in started)
 

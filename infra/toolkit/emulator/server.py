@@ -134,7 +134,7 @@ class Platform:
 
     def _listen_on(self, address: str) -> None:
         """Listen on the bridge's address too, for the containers."""
-        if self._bridge or not address[:1].isdigit() or self._host == "0.0.0.0":
+        if self._bridge or self._host == "0.0.0.0":
             return
         self._bridge = address
 

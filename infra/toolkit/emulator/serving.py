@@ -70,6 +70,19 @@ class Plan:
     health: str | None
 
 
+@dataclass(frozen=True)
+class Connection:
+    """The engine: its client, the host of published ports, how many CPUs it has, this machine's address on its bridge.
+
+    `bridge` is empty where the bridge ends on another machine.
+    """
+
+    client: docker.DockerClient
+    host: str
+    cpus: int
+    bridge: str
+
+
 class Serving:
     """The engine, what it serves, and what is due; `instance` marks its containers, `port` is the platform's own."""
 
@@ -110,18 +123,19 @@ class Serving:
         self._builds = ThreadPoolExecutor(1, "build")
         self._starts = ThreadPoolExecutor(STARTS_AT_ONCE, "start")
         self._ends = ThreadPoolExecutor(STARTS_AT_ONCE, "end")
-        self._connection: tuple[docker.DockerClient, str, int] | None = None
+        self._connection: Connection | None = None
 
-    def _engine(self) -> tuple[docker.DockerClient, str, int]:
-        """Connect once; give the client, the host of published ports, and how many CPUs the engine has."""
+    def _engine(self) -> Connection:
+        """Connect to the engine, once. Raises ToolMissing."""
         from toolkit import engine
 
         with self._lock:
             if self._connection is None:
                 client, address = engine.connect(self._environ, self._home)
                 cpus = int(client.info().get("NCPU", 1))
-                self._connection = (client, address.host, cpus)
-                self._on_bridge(containers.bridge_address(client))
+                self._connection = Connection(client, address.host, cpus, containers.bridge(client))
+                if self._connection.bridge:
+                    self._on_bridge(self._connection.bridge)
             return self._connection
 
     def _guarded(self, work: Callable[[], Any], what: str) -> None:
