@@ -81,6 +81,11 @@ def _without_old(notes: Iterable[str], entries: Sequence[Acceptance]) -> list[st
     return [note for note in notes if not any(note.startswith(f"{entry}: ") for entry in entries)]
 
 
+def taken(check: Check, entries: Iterable[Acceptance]) -> bool:
+    """Whether somebody has accepted this answer."""
+    return any(entry.takes(check) for entry in entries)
+
+
 def _marked(check: Check, entries: Sequence[Acceptance]) -> Check:
     found = next((entry for entry in entries if check.status in {"warn", "fail"} and entry.takes(check)), None)
     return replace(check, accepted=found.reason if found else "")

@@ -214,7 +214,7 @@ class Examination:
     def _settled(self, app: App, context: Context) -> Context:
         """Let the app run for a while, unless it has failed already, and see whether it still answers its probe."""
         state = app.state()
-        if any(check.status == "fail" for check in self._record.checks) or not isinstance(app, RunningApp):
+        if self._record.failed or not isinstance(app, RunningApp):
             return replace(context, state=state)
         still: Waited | None = None
         with self._record.moment("settle"):

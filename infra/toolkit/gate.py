@@ -18,12 +18,13 @@ from toolkit import accepted, baseimage, runtime_env, smoke
 from toolkit import engine as engines
 from toolkit.bench import Bench
 from toolkit.browsing.finding import VARIABLES, find_chromium
+from toolkit.checks.masking import Masks
 from toolkit.errors import ConfigurationError, SmokeFailed, ToolMissing
 from toolkit.image.app import build_app
 from toolkit.image.environment import build_environment
 from toolkit.image.model import AppImage, HookFailed
 from toolkit.options import SmokeOptions
-from toolkit.report import Check, SmokeReport
+from toolkit.report import SmokeReport
 from toolkit.settings import BrowserChoice, Secret, Settings
 from toolkit.staging import Release
 
@@ -80,26 +81,32 @@ def prove(
         chosen = dataclasses.replace(chosen, settle=0.0, writes=found.wrote)
     begun = time.monotonic()
     with ExitStack() as stack:
-        asked = smoke.before_build(release.staged)
+        report = smoke.before_build(release.staged, accept=accept)
         app: AppImage | None = None
-        if not _fails(asked, accept) and not chosen.only_of("source"):
+        if report.verdict != "fail" and not chosen.only_of("source"):
             client, address = engines.connect(bench.environ, bench.places.home)
             stack.callback(client.close)
             try:
                 app = build(client, settings, release, bench, fresh=fresh)
-                asked = smoke.after_build(release.staged, app)
+                report = smoke.after_build(release.staged, app, accept=accept)
             except HookFailed as error:
-                asked = smoke.before_build(release.staged, error)
+                report = smoke.before_build(release.staged, error, accept=accept)
         with bench.phase("smoke", f"{settings.bundle.id}, {chosen.mode}") as say:
             if app is None or chosen.only_of("source", "build"):
+                masks = Masks((chosen.full_token,), chosen.secrets)
                 wanted = tuple(
-                    one for one in asked if one.status == "fail" or one.family in (chosen.only or one.family)
+                    masks.check(one)
+                    for one in report.checks
+                    if one.status == "fail" or one.family in (chosen.only or one.family)
                 )
-                report = SmokeReport({"mode": chosen.mode, "bundle": settings.bundle.id}, 0.0, wanted)
+                mode = {"mode": chosen.mode, "bundle": settings.bundle.id}
+                report = dataclasses.replace(report, release=mode, checks=wanted)
             else:
-                report = smoke.run(client, app, release.staged, chosen, host=address.host, on_event=bench.on_event)
+                report = smoke.run(
+                    client, app, release.staged, chosen, host=address.host, accept=accept, on_event=bench.on_event
+                )
             report = dataclasses.replace(
-                accepted.apply(report, accept),
+                report,
                 release={**report.release, "digest": release.digest},
                 seconds=time.monotonic() - begun,
             )
@@ -131,10 +138,6 @@ def skip(settings: Settings, release: Release, bench: Bench) -> SmokeReport:
             return found
         say("SKIPPED: nobody has proved this release")
     return SmokeReport({"digest": release.digest}, 0.0, ())
-
-
-def _fails(checks: tuple[Check, ...], accept: Sequence[accepted.Acceptance]) -> bool:
-    return accepted.apply(SmokeReport({}, 0.0, checks), accept).verdict == "fail"
 
 
 def require_pass(report: SmokeReport) -> None:
@@ -180,6 +183,7 @@ def smoke_options(
         bundle=settings.bundle,
         health_path=settings.health_path,
         full_token=full_token,
+        secrets=settings.secrets,
         endpoint=settings.runtime_endpoint or endpoint,
         browser=browser,
         env=runtime_env.parameters(settings, full_token),

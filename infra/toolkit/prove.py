@@ -6,7 +6,7 @@ import io
 import secrets
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from docker.errors import DockerException
 
 from toolkit import engine as engines
 from toolkit import smoke
+from toolkit.accepted import Acceptance
 from toolkit.engine import OWNER_LABEL, RUN_LABEL
 from toolkit.errors import ConfigurationError
 from toolkit.image.model import AppImage
@@ -69,17 +70,19 @@ def prove(
     options: SmokeOptions,
     *,
     host: str = "127.0.0.1",
+    accept: Sequence[Acceptance] = (),
     mutations: tuple[Mutation, ...] = MUTATIONS,
     on_event: OnEvent = lambda _event: None,
 ) -> ProofReport:
     """Smoke the app whole, then broken in each of the ways of `mutations`; emits one "proof" event for each.
 
-    No browser looks: what it alone would find is no matter here. Raises ConfigurationError when the app fails whole.
+    No browser looks: what it alone would find is no matter here. Raises ConfigurationError when the app fails whole, in
+    what nobody has accepted (`accept`).
     """
     options = replace(options, browser=None, keep=None)
-    whole = smoke.run(engine, image, staged, options, host=host)
+    whole = smoke.run(engine, image, staged, options, host=host, accept=accept)
     if whole.verdict == "fail":
-        first = next(check for check in whole.checks if check.status == "fail")
+        first = next(check for check in whole.checks if check.status == "fail" and check.counts)
         raise ConfigurationError(
             f"The app fails as it is: {first.title}", hint="Repair that first: invoke smoke. Then prove."
         )

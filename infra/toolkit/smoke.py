@@ -6,12 +6,12 @@ One container, one crawl through the front, one stop: the checks look at what th
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from threading import Thread
 from types import FrameType
@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 
-from toolkit import container
+from toolkit import accepted, container
 from toolkit import engine as engines
+from toolkit.accepted import Acceptance
 from toolkit.checks import build, lifecycle, source
 from toolkit.checks.context import Built, Sources
 from toolkit.checks.environment import ENDPOINT
+from toolkit.checks.masking import Masks
 from toolkit.checks.merge import merge
 from toolkit.container import App, ContainerFailed, NeverStarted, RunningApp, RunSpec
 from toolkit.image.model import AppImage, HookFailed
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
 OWNER = "smoke"
 REPORTED_LOG_LINES = 200
-LEAST_MASKED = 8  # characters of a token's beginning: what is shorter may stand in any log
 
 
 def _silent(_event: dict[str, Any]) -> None:
@@ -53,39 +54,47 @@ def run(
     options: SmokeOptions,
     *,
     host: str = "127.0.0.1",
+    accept: Sequence[Acceptance] = (),
     on_event: OnEvent = _silent,
 ) -> SmokeReport:
     """Start the app in its container, run all checks on it, and remove everything.
 
-    `host` is where ports that the engine publishes are reached. A failing check is an answer, not an exception;
-    exceptions (an engine that dies, Ctrl-C) leave no container behind either. Emits one "check" event per answer.
+    `host` is where ports that the engine publishes are reached, `accept` what somebody has accepted. A failing check is
+    an answer, not an exception; exceptions (an engine that dies, Ctrl-C) leave no container behind either. Emits one
+    "check" event per answer.
     """
-    smoke = _Smoke(engine, image, staged, options, host, on_event)
+    smoke = _Smoke(engine, image, staged, options, host, accept, on_event)
     with _terminated_like_interrupted():
         return smoke.run()
 
 
-def before_build(staged: StagedSource, error: HookFailed | None = None) -> tuple[Check, ...]:
+def before_build(
+    staged: StagedSource, error: HookFailed | None = None, *, accept: Sequence[Acceptance] = ()
+) -> SmokeReport:
     """Ask what can be asked of the files alone; with `error` also what the build step says by it.
 
-    A failed answer means that there is nothing to run.
+    A verdict of "fail" means that there is nothing to run.
     """
     sources = Sources(staged)
     asked = [check(sources) for check in source.CHECKS]
     if error is not None:
         asked.append(build.hook(sources, error))
-    return merge(asked)
+    return _report(asked, accept)
 
 
 def refused(refusal: NotShippable) -> SmokeReport:
     """Give the report of an app that cannot even be staged."""
-    return SmokeReport({}, 0.0, merge([source.refused(refusal.details, refusal.hint)]))
+    return _report([source.refused(refusal.details, refusal.hint)], ())
 
 
-def after_build(staged: StagedSource, image: AppImage) -> tuple[Check, ...]:
+def after_build(staged: StagedSource, image: AppImage, *, accept: Sequence[Acceptance] = ()) -> SmokeReport:
     """Ask what can be asked without running the app."""
     built = Built(staged, image.log, build=image.build)
-    return merge([*(check(built) for check in source.CHECKS), build.hook(built), build.output(built)])
+    return _report([*(check(built) for check in source.CHECKS), build.hook(built), build.output(built)], accept)
+
+
+def _report(checks: Iterable[Check], accept: Sequence[Acceptance]) -> SmokeReport:
+    return accepted.apply(SmokeReport({}, 0.0, merge(checks, partial(accepted.taken, entries=accept))), accept)
 
 
 class _Smoke:
@@ -96,6 +105,7 @@ class _Smoke:
         staged: StagedSource,
         options: SmokeOptions,
         host: str,
+        accept: Sequence[Acceptance],
         on_event: OnEvent,
     ) -> None:
         self._engine = engine
@@ -103,9 +113,11 @@ class _Smoke:
         self._staged = staged
         self._options = options
         self._host = host
-        self._record = Record(options.only, on_event)
         self._app_id = secrets.token_hex(12)
         self._restricted = Secret(secrets.token_urlsafe(48))
+        self._masks = Masks((self._restricted, options.full_token), options.secrets)
+        self._accept = accept
+        self._record = Record(options.only, on_event, self._masks, accept)
         self._run_id = engines.new_run()
 
     def run(self) -> SmokeReport:
@@ -120,7 +132,8 @@ class _Smoke:
         left = container_names(self._engine, self._run_id)
         record.ask(replace(context, left_behind=tuple(left)), lifecycle.left_behind)
         base = self._image.environment.base
-        return SmokeReport(
+        asked = [check for check in record.checks if record.wanted(check.family)]
+        report = SmokeReport(
             release={
                 "image": self._image.digest,
                 "source": self._staged.digest,
@@ -130,13 +143,14 @@ class _Smoke:
                 "bundle": self._options.bundle.id,
             },
             seconds=record.seconds,
-            checks=merge(check for check in record.checks if record.wanted(check.family)),
+            checks=merge(asked, partial(accepted.taken, entries=self._accept)),
             served=context.crawled.served if context.crawled else {},
             timeline=tuple(record.timeline),
-            log=masked(context.logs[-REPORTED_LOG_LINES:], (self._restricted, self._options.full_token)),
+            log=tuple(map(self._masks.text, context.logs[-REPORTED_LOG_LINES:])),
             wrote=context.crawled is None or bool(context.written),
             screenshot=context.browser.screenshot if context.browser else None,
         )
+        return accepted.apply(report, self._accept)
 
     @contextmanager
     def _started(self) -> Iterator[App]:
@@ -198,16 +212,6 @@ def _load() -> None:
     """Load what examines the app; what is needed first comes first."""
     for name in ("toolkit.examination", "toolkit.front"):
         import_module(name)
-
-
-def masked(lines: Iterable[str], secrets_: Iterable[Secret | None]) -> tuple[str, ...]:
-    """Give `lines` without the values of `secrets_`, nor the beginnings of them that programs like to print."""
-    values = [secret.reveal() for secret in secrets_ if secret is not None]
-    found = [re.escape(value[:LEAST_MASKED]) + r"[\w.~+/=-]*" for value in values if len(value) >= LEAST_MASKED]
-    if not found:
-        return tuple(lines)
-    pattern = re.compile("|".join(found))
-    return tuple(pattern.sub("***", line) for line in lines)
 
 
 # --- Leaving nothing behind -------------------------------------------------------------------------------------------

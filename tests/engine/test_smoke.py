@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from tests.apps import bun_apps, measure
 from tests.apps.bun_apps import BunApp
 from toolkit import baseimage, bundles, container, smoke
 from toolkit import engine as engines
+from toolkit.accepted import Acceptance
 from toolkit.image.app import build_app
 from toolkit.image.environment import build_environment
 from toolkit.image.model import AppImage, EnvironmentImage
@@ -259,3 +261,30 @@ def test_the_report_has_a_timeline_and_a_log_without_tokens(ground: Ground, tmp_
     assert [moment.name for moment in report.timeline] == ["sweep", "container", "start", "crawl", "settle", "stop"]
     assert all(moment.started + moment.seconds <= report.seconds for moment in report.timeline)
     assert bun_apps.FULL_TOKEN not in "\n".join(report.log)
+
+
+def test_what_was_accepted_does_not_end_the_test_before_the_app_ends(ground: Ground, tmp_path: Path) -> None:
+    dies = (
+        'return new Response("not found"',
+        'setTimeout(() => process.exit(9), 1000); return new Response("not found"',
+    )
+    app = BunApp("accepted", {"public/logo.svg": None, "index.ts": dies})
+    built, staged, options = ground.prepare(app, tmp_path)
+    accept = [Acceptance("front.assets", "drawn later", "logo")]
+    report = smoke.run(ground.engine, built, staged, options, host=ground.host, accept=accept)
+    assert [(check.id, check.title) for check in report.checks if check.status == "fail" and check.counts] == [
+        ("start.stable", next(check.title for check in report.checks if check.id == "start.stable"))
+    ]
+    assert next(check for check in report.checks if check.id == "front.assets").accepted == "drawn later"
+
+
+def test_a_token_that_the_app_prints_is_in_no_answer(ground: Ground, tmp_path: Path) -> None:
+    prints = '#!/bin/sh\n. ./.env\necho "error: no access with $DATAROBOT_API_TOKEN, and with $CANARY" >&2\nexit 3\n'
+    built, staged, options = ground.prepare(BunApp("prints", {"start-app.sh": prints}), tmp_path)
+    options = replace(options, env={"CANARY": "canary-of-the-app"}, secrets=(Secret("canary-of-the-app"),))
+    told: list[dict[str, Any]] = []
+    report = smoke.run(ground.engine, built, staged, options, host=ground.host, on_event=told.append)
+    failed = next(check for check in report.checks if check.id == "start.listens")
+    assert "error: no access with ****, and with ****" in failed.title
+    everything = json.dumps([report.to_json(), told])
+    assert not [mark for mark in (bun_apps.FULL_TOKEN[:10], "canary-of") if mark in everything]

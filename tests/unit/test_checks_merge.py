@@ -52,6 +52,28 @@ def test_what_the_crawl_says_already_is_one_finding(known: Check) -> None:
     assert merged["front.assets"].evidence[-1] == "in the browser: ./app.js answers 404 (script)"
 
 
+def test_what_somebody_has_accepted_explains_nothing_away() -> None:
+    old = failed("front.assets", "./old.js answers 404")
+    empty = failed("browser.page", "The page is empty")
+    errors = failed("browser.errors", "TypeError: x is undefined")
+    accepted = {"front.assets"}
+    found = {check.id: check for check in merge([old, empty, errors], lambda check: check.id in accepted)}
+    assert {check_id: check.status for check_id, check in found.items()} == {
+        "front.assets": "fail",
+        "browser.page": "fail",
+        "browser.errors": "skip",  # it follows from the empty page
+    }
+    assert found["front.assets"].evidence == ()
+
+
+@pytest.mark.parametrize("accepted", ["build.output", "start.listens"])
+def test_an_accepted_build_is_not_blamed_nor_for_what_is_accepted(accepted: str) -> None:
+    swallowed = warned("build.output", "printed errors", evidence=["error: no such module"])
+    lost = failed("start.listens", "Cannot find module dist/server.js")
+    found = {check.id: check for check in merge([swallowed, lost], lambda check: check.id == accepted)}
+    assert (found["build.output"].status, found["start.listens"].status) == ("warn", "fail")
+
+
 def test_what_only_the_browser_sees_stays() -> None:
     known = failed("front.assets", "./app.js answers 404", about=[BASE + "app.js"])
     seen = failed("browser.requests", "./lazy.js answers 404", about=[BASE + "app.js", BASE + "lazy.js"])

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 import pytest
 
 from tests.apps.contexts import RUNNING, exited
-from toolkit import smoke, waiting
+from toolkit import waiting
 from toolkit.container import ContainerState
 from toolkit.options import SmokeOptions
 from toolkit.processes import Inside, Listener
-from toolkit.settings import Secret
 
 
 class FakeApp:
@@ -128,16 +127,6 @@ def test_it_gives_up_only_when_the_app_has_settled_elsewhere(
     looks: list[tuple[float, frozenset[tuple[str, int]]]], given_up: bool
 ) -> None:
     assert waiting.hopeless(looks) is given_up
-
-
-def test_the_reported_log_shows_no_part_of_a_token() -> None:
-    token = Secret("NjVmMDAwMDAwMDAw.abc-DEF/123=")
-    lines = (f"token is {token.reveal()}!", "first ten NjVmMDAwMD", "nothing here")
-    assert smoke.masked(lines, (token, None)) == ("token is ***!", "first ten ***", "nothing here")
-
-
-def test_a_short_or_empty_token_masks_nothing() -> None:
-    assert smoke.masked(("a b",), (Secret(""), Secret("a"))) == ("a b",)
 
 
 def test_families_that_need_no_running_app() -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 import re
 from collections.abc import Iterable
 from io import StringIO
-from urllib.parse import quote
 
 from dotenv import dotenv_values
 
 from toolkit.checks.context import Context, Sources
+from toolkit.checks.masking import marks_of, telling_beginning
 from toolkit.fetch import Response
 from toolkit.image.step import PLACEHOLDER
 from toolkit.report import Check, failed, passed, skipped, warned
@@ -31,7 +30,6 @@ _READS = re.compile(
 )
 # What the build step sees instead of secrets (toolkit.image): on the platform the real values would be in its place.
 BUILD_PLACEHOLDER = PLACEHOLDER.encode()
-_SHOWN_PART = 10  # this many first characters of a token in a log are enough to call it leaked
 
 
 def token(context: Context) -> Check:
@@ -216,7 +214,7 @@ def leaks(context: Context) -> Check:
     if not tokens:
         return skipped("environment.leaks", "no token to look for")
     in_log = [mark for value in tokens for mark in marks_of(value)]
-    in_body = [mark for value in tokens for mark in marks_of(value, beginning=_telling_beginning(value))]
+    in_body = [mark for value in tokens for mark in marks_of(value, beginning=telling_beginning(value))]
     places = [f"log line {n}" for n, line in enumerate(context.logs, 1) if _holds(line.encode(), in_log)]
     logged = len(places)
     bodies = {
@@ -239,23 +237,6 @@ def leaks(context: Context) -> Check:
             "(a build that inlines the environment puts them there).",
         )
     return passed("environment.leaks", "no token in the log or in what is served")
-
-
-def marks_of(value: str, *, beginning: int = _SHOWN_PART) -> list[bytes]:
-    """What betrays a token: its beginning, and its base64 at each of the three alignments."""
-    found = {value[:beginning].encode(), quote(value, safe="")[:beginning].encode()}
-    if len(value) >= 12:
-        for shift in range(3):
-            encoded = base64.b64encode(b"\0" * shift + value.encode()).decode()
-            found.add(encoded[4 if shift else 0 :].rstrip("=")[:-1].encode())
-    return sorted(found)
-
-
-def _telling_beginning(value: str) -> int:
-    """How many first characters tell a token in a page; more when they may as well be words ("placeholder-…")."""
-    start = value[:_SHOWN_PART]
-    random = any(letter.isdigit() for letter in start) or not (start.islower() or start.isupper())
-    return _SHOWN_PART if random else 2 * _SHOWN_PART
 
 
 def _line_with(body: bytes, needles: Iterable[bytes]) -> int:

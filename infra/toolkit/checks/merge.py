@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
@@ -36,12 +36,21 @@ _LOST = re.compile(r"answered with 404|answers 404|the file is missing|[Cc]annot
 _WORDS = {"fail": 2, "warn": 1}
 
 
-def merge(checks: Iterable[Check]) -> tuple[Check, ...]:
+def _never(_check: Check) -> bool:
+    return False
+
+
+def merge(checks: Iterable[Check], is_accepted: Callable[[Check], bool] = _never) -> tuple[Check, ...]:
     """Give the answers with their questions, in the order of the catalog, each cause once.
 
     An answer of the browser about URLs of which a static check speaks already becomes evidence of that one; an answer
-    that only follows from another failure is skipped and names it.
+    that only follows from another failure is skipped and names it. What somebody has accepted is no cause: an answer
+    that was skipped for its sake would pass with it.
     """
+
+    def is_cause(check: Check | None) -> bool:
+        return check is not None and check.status == "fail" and not is_accepted(check)
+
     order = list(QUESTIONS)
     answers = {check.id: with_question(check) for check in checks}
     for check_id, sames in SAME.items():
@@ -53,35 +62,31 @@ def merge(checks: Iterable[Check]) -> tuple[Check, ...]:
                 answers[other] = _with_evidence(known, check)
                 answers[check_id] = _told(check, other)
                 break
-    _blame_the_build(answers)
+    if (swallowed := answers.get(SWALLOWED)) is not None and swallowed.evidence and not is_accepted(swallowed):
+        lost = next((one for one in LOST if is_cause(answers.get(one)) and _LOST.search(answers[one].title)), "")
+        if lost:
+            _blame_the_build(answers, lost)
     for check_id, causes in FOLLOWS.items():
         check = answers.get(check_id)
         if check is None or check.status not in _WORDS:
             continue
-        cause = next((one for one in causes if one in answers and answers[one].status == "fail"), "")
+        cause = next((one for one in causes if is_cause(answers.get(one))), "")
         if cause:
             answers[cause] = _with_evidence(answers[cause], check)
             answers[check_id] = _told(check, cause)
     return tuple(sorted(answers.values(), key=lambda one: order.index(one.id) if one.id in order else len(order)))
 
 
-def _blame_the_build(answers: dict[str, Check]) -> None:
+def _blame_the_build(answers: dict[str, Check], lost: str) -> None:
     """A build that printed errors and went on, or ended early, is the cause when what it makes is not there."""
-    swallowed = answers.get(SWALLOWED)
-    if swallowed is None or not swallowed.evidence:
-        return
-    for check_id in LOST:
-        check = answers.get(check_id)
-        if check is None or check.status != "fail" or not _LOST.search(check.title):
-            continue
-        said = swallowed.evidence[0]
-        what, hint = (ENDED_EARLY, GO_ON) if said.startswith(f"{BUILD}:") else (WENT_ON, GO_NO_FURTHER)
-        title = f"{what} ({said[:100]}): {check.title[:1].lower()}{check.title[1:]}"
-        blamed = failed(SWALLOWED, title, evidence=swallowed.evidence, hint=hint)
-        blamed = replace(blamed, question=swallowed.question, seconds=swallowed.seconds)
-        answers[SWALLOWED] = _with_evidence(blamed, check)
-        answers[check_id] = _told(check, SWALLOWED)
-        return
+    swallowed, check = answers[SWALLOWED], answers[lost]
+    said = swallowed.evidence[0]
+    what, hint = (ENDED_EARLY, GO_ON) if said.startswith(f"{BUILD}:") else (WENT_ON, GO_NO_FURTHER)
+    title = f"{what} ({said[:100]}): {check.title[:1].lower()}{check.title[1:]}"
+    blamed = failed(SWALLOWED, title, evidence=swallowed.evidence, hint=hint)
+    blamed = replace(blamed, question=swallowed.question, seconds=swallowed.seconds)
+    answers[SWALLOWED] = _with_evidence(blamed, check)
+    answers[lost] = _told(check, SWALLOWED)
 
 
 def _tells(known: Check, check: Check) -> bool:

@@ -16,8 +16,8 @@ from typing import Any
 
 from invoke.exceptions import Exit
 
+from toolkit import accepted, gate, staging
 from toolkit import engine as engines
-from toolkit import gate, staging
 from toolkit import smoke as smoking
 from toolkit.checks import catalog
 from toolkit.commands.frame import command, load_settings, make_bench, quiet
@@ -170,7 +170,8 @@ def prove(
         with staging.workroom(settings) as room:
             release = staging.stage(settings, bench, full_token=PLACEHOLDER_TOKEN, folder=room)
             app = gate.build(engine, settings, release, bench, fresh=fresh)
-            found = proving.prove(engine, app, release.staged, options, host=address.host, on_event=show)
+            accept = accepted.read(settings.app)
+            found = proving.prove(engine, app, release.staged, options, host=address.host, accept=accept, on_event=show)
     finally:
         engine.close()
     outcomes = {name: found.count(name) for name in proving.OUTCOMES}
