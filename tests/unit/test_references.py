@@ -89,7 +89,7 @@ def targets(script: str) -> list[tuple[str, bool]]:
         ("fetch(`${location.origin}/api`)", [("https://datarobot.test/api", True)]),
         ('fetch(window.location.pathname + "api")', [("/custom_applications/abc/api", True)]),
         ('fetch(new URL("./api", document.baseURI))', [(PAGE + "api", True), (PAGE + "api", True)]),
-        ('fetch(new URL("./api", import.meta.url))', [("./api", True), (PAGE + "js/api", True)]),
+        ('fetch(new URL("./api", import.meta.url))', [(PAGE + "js/api", True)]),
         ('const a = "x", b = a + "/y"; fetch(b)', [("x/y", True)]),
         ('let a = "x"; a = "z"; fetch(a)', []),
         ('const a = "x"; function f(a) { fetch(a) }', []),
@@ -130,6 +130,33 @@ const sheet = import("./e.css", { with: { type: "css" } });
 def test_a_worker_is_named_once() -> None:
     found = script_references('new Worker(new URL("./w.js", import.meta.url), { type: "module" })', PAGE)
     assert [(ref.target, ref.kind) for ref in found] == [(PAGE + "w.js", Kind.WORKER)]
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ('const logo = new URL("./logo.svg", import.meta.url)', [("./logo.svg", Kind.ASSET)]),
+        (
+            'const data = new URL("../data/v1.2/table.bin?x", import.meta.url)',
+            [("../data/v1.2/table.bin?x", Kind.ASSET)],
+        ),
+        ("const flag = new URL(`./flags/${code}.svg`, import.meta.url)", [("./flags/", Kind.ASSET)]),
+        ('const api = new URL("/api", import.meta.url)', [("/api", Kind.LINK)]),
+        ('const base = new URL(".", import.meta.url)', []),
+        ('const base = new URL("../v1.2/", import.meta.url)', []),
+        ('const api = new URL("api/items", import.meta.url)', []),
+        ('await fetch(new URL("api/items", import.meta.url), { method: "POST" })', [(PAGE + "api/items", Kind.CALL)]),
+        ('await window.fetch(new URL("api/items.cgi", import.meta.url), {})', [(PAGE + "api/items.cgi", Kind.CALL)]),
+        ('new EventSource(new URL("events", import.meta.url))', [(PAGE + "events", Kind.CALL)]),
+        ('new WebSocket(new URL("live", import.meta.url))', [(PAGE + "live", Kind.SOCKET)]),
+        ('new Request(new URL("api/items", import.meta.url))', [(PAGE + "api/items", Kind.CALL)]),
+        ('axios.get(new URL("api/items", import.meta.url))', [(PAGE + "api/items", Kind.CALL)]),
+    ],
+)
+def test_what_is_put_beside_a_module_is_a_file_when_it_looks_like_one(
+    script: str, found: list[tuple[str, Kind]]
+) -> None:
+    assert [(ref.target, ref.kind) for ref in script_references(script, PAGE)] == found
 
 
 @pytest.mark.parametrize(

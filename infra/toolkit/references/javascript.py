@@ -64,6 +64,8 @@ _STATIC_FILE = re.compile(
     r"\.(?:json|csv|tsv|txt|md|xml|geojson|wasm|svg|png|jpe?g|gif|webp|avif|ico|css|m?js|html?|woff2?|ya?ml|parquet|arrow|bin)$",
     re.IGNORECASE,
 )
+_FILE = re.compile(r"\.\w+$")
+_TAKES_URL = {"fetch", "Request", "EventSource", "WebSocket"}  # these tell themselves what they are given
 _STREAMED = re.compile(r"WebAssembly\s*\.\s*(?:instantiate|compile)Streaming\s*$")
 MOST_WRAPPERS = 3  # functions around fetch() that hand on what they were given
 
@@ -219,15 +221,8 @@ class _Script:
             return
         name = GLOBALS.sub("", self._syntax.text(constructor))
         if name == "URL" and len(arguments) > 1:
-            base = self._syntax.text(arguments[1])
-            if base == MODULE_URL:
-                inside_worker = (
-                    node.parent is not None
-                    and node.parent.parent is not None
-                    and (self._syntax.text(node.parent.parent)[:24].split("(")[0].split(".")[-1].endswith("Worker"))
-                )
-                if not inside_worker:
-                    self._add(arguments[0], Kind.ASSET, "new URL(…, import.meta.url)", against="self")
+            if self._syntax.text(arguments[1]) == MODULE_URL:
+                self._beside_module(node, arguments[0])
             elif self._known(arguments[1]):
                 self._add(node, Kind.LINK, "new URL()")
         elif name in ("Worker", "SharedWorker"):
@@ -240,6 +235,19 @@ class _Script:
             self._add(arguments[0], Kind.SOCKET, "new WebSocket()")
         elif name == "Audio":
             self._add(arguments[0], Kind.MEDIA, "new Audio()")
+
+    def _beside_module(self, node: Node, path: Node) -> None:
+        """A URL that begins at the module's own: of a file when it looks like one, else of whatever is made of it."""
+        outer = node.parent.parent if node.parent is not None and node.parent.type == "arguments" else None
+        called = outer and (outer.child_by_field_name("function") or outer.child_by_field_name("constructor"))
+        name = GLOBALS.sub("", self._syntax.text(called)) if called else ""
+        if name in _TAKES_URL or name.endswith("Worker") or _CLIENTS.match(name):
+            return
+        known = self._known(path)
+        if not known or _FILE.search(urlsplit(known).path):
+            self._add(path, Kind.ASSET, "new URL(…, import.meta.url)", against="self")
+        elif known.startswith("/"):
+            self._add(path, Kind.LINK, "new URL(…, import.meta.url)", against="self")
 
     def _assignment(self, node: Node) -> None:
         left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
