@@ -20,6 +20,7 @@ FIRST_LOOK, LOOK_EVERY = 3.0, 3.0
 OTHER_PORT_PATIENCE = 20.0
 NO_ANSWER_PATIENCE = 30.0
 BAD_STATUS_PATIENCE = 5.0
+NOT_YET = (502, 503, 504)  # who stands before the app says that it does not answer yet
 LONGER, MORE = 3.0, 10.0  # a later start may take so many times as long as the first, and some seconds more
 
 
@@ -57,7 +58,7 @@ def wait(app: App, url: str, patience: float) -> Waited:
                 answered_at = now if answered_at is None else answered_at
                 if 200 <= got.status < 400:
                     break
-                if got.status != 503 and now - answered_at > BAD_STATUS_PATIENCE:
+                if got.status not in NOT_YET and now - answered_at > BAD_STATUS_PATIENCE:
                     break
             elif got.error.startswith("no answer"):
                 accepted_at = now if accepted_at is None else accepted_at

@@ -172,6 +172,20 @@ def test_a_build_that_needs_more_memory_than_the_bundle_says_so(
     assert "APP_BUNDLE" in caught.value.hint
 
 
+def test_what_was_built_with_more_memory_is_no_proof_for_a_smaller_bundle(
+    engine: docker.DockerClient,
+    environment: EnvironmentImage,
+    options: BaseImageOptions,
+    files: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    files["build-app.sh"] = "#!/bin/sh\nexec bun -e 'console.log(new Uint8Array(200 * 2**20).fill(1).length)'\n"
+    source = staged(tmp_path, files)
+    assert build_app(engine, environment, source, bundle=SMALL, base=options).built
+    with pytest.raises(BuildFailed, match="out of memory: the bundle cpu.nano gives it 128 MB"):
+        build_app(engine, environment, source, bundle=bundles.find("cpu.nano"), base=options)
+
+
 def test_a_dockerfile_that_fails_names_the_step(
     engine: docker.DockerClient, options: BaseImageOptions, tmp_path: Path
 ) -> None:

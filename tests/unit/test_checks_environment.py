@@ -224,6 +224,11 @@ def test_the_source_of_the_server_is_told_when_it_is_handed_out(tmp_path: Path) 
     check = environment.private(context(tmp_path, private=(page, Response(START + "index.ts", 200, {}, source))))
     assert (check.status, check.evidence) == ("warn", ("./index.ts",))
     assert environment.private(context(tmp_path, private=(page,))).status == "pass"
+    hook = b"#!/bin/sh\nexport DATAROBOT_ENDPOINT=https://host/api/v2\nexec bun index.ts\n"
+    handed = Response(START + "start-app.sh", 200, {}, hook)
+    files = {"start-app.sh": hook.decode(), "index.ts": "serve()\n"}
+    check = environment.private(context(tmp_path / "hook", files, private=(handed,)))
+    assert (check.status, check.evidence) == ("warn", ("./start-app.sh",))
 
 
 @pytest.mark.parametrize(

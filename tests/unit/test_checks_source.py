@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.apps.contexts import context
-from toolkit.checks import build, names, source
+from toolkit.checks import build, jsonc, names, source
 from toolkit.image.model import BuildFacts, HookFailed
 
 
@@ -87,6 +87,41 @@ def test_package_and_lock_that_agree_pass(tmp_path: Path) -> None:
     assert source.lockfile(found).title == "package.json and bun.lock agree"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff{PACKAGE}",
+        "// the app\n{PACKAGE}",
+        '{"dependencies": {"react": "link:../x",}, /* and\nmore */ "numbers": [1, -2.5e3, true, null, "\\u0041//"]}\n',
+    ],
+)
+def test_package_json_is_read_as_bun_reads_it(text: str, tmp_path: Path) -> None:
+    links = {"dependencies": {"react": "link:../x"}, "numbers": [1, -2500.0, True, None, "A//"]}
+    text = text.replace("{PACKAGE}", json.dumps(links, indent="\t"))
+    assert jsonc.loads(text) == links
+    assert "react is link:../x" in source.package(context(tmp_path, {"package.json": text})).title
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{'dependencies': {}}", "Expecting property name enclosed in double quotes"),
+        ("{dependencies: {}}", "Expecting property name enclosed in double quotes"),
+        ('{"a": f()}', "Expecting value"),
+        ('{"a": 1}, 2', "Extra data"),
+        ('{"a": ...b}', "Expecting value"),
+        ('{"a": 1', "Expecting ',' delimiter"),
+        ('{"a"}', "Expecting ':' delimiter"),
+        ("", "Expecting value"),
+        ("[" * 3000, "Nested too deeply"),
+    ],
+)
+def test_a_package_json_that_bun_cannot_read_is_named(text: str, words: str, tmp_path: Path) -> None:
+    check = source.package(context(tmp_path, {"package.json": text}))
+    assert (check.status, check.evidence) == ("fail", ("package.json:1",))
+    assert words in check.title
+
+
 def test_a_lock_without_packages_is_read_too(tmp_path: Path) -> None:
     lock = LOCKED[: LOCKED.index('  "packages"')] + "}\n"
     found = context(tmp_path, {"package.json": json.dumps(PACKAGE), "bun.lock": lock})
@@ -144,7 +179,9 @@ def test_a_dependency_that_ships_is_fine(tmp_path: Path, version: str) -> None:
     assert source.package(context(tmp_path, files)).status == "pass"
 
 
-@pytest.mark.parametrize(("text", "place"), [("{\n// no\n}", "package.json:2"), ("[]", "package.json:1")])
+@pytest.mark.parametrize(
+    ("text", "place"), [("{\n// no {\n/* no */ no\n}", "package.json:3"), ("[]", "package.json:1")]
+)
 def test_a_package_file_that_cannot_be_read_is_told(tmp_path: Path, text: str, place: str) -> None:
     check = source.package(context(tmp_path, {"package.json": text}))
     assert (check.status, check.evidence) == ("fail", (place,))

@@ -65,8 +65,9 @@ def unused() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}/"
 
 
-def test_it_waits_for_a_good_answer_as_the_platform_s_probe() -> None:
-    answers = iter([0, 503, 503, 200])
+def test_it_waits_for_a_good_answer_as_the_platform_s_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "BAD_STATUS_PATIENCE", 0.0)
+    answers = iter([0, 503, 502, 504, 503, 200])
     with server(lambda _path: next(answers)) as (url, agents):
         waited = waiting.wait(FakeApp(), url, 10)  # type: ignore[arg-type]
     assert waited.response is not None

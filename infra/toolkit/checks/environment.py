@@ -286,9 +286,12 @@ def private(context: Context) -> Check:
     if context.down or not context.private:
         return skipped(check, context.down)
     for answer in context.private:
-        secret = context.full_token is not None and _holds(answer.body, marks_of(context.full_token.reveal()))
-        if answer.status == 200 and (secret or re.search(rb"(?m)^\s*(?:export )?DATAROBOT_\w+=", answer.body)):
-            shown = f"./{_below(context, answer)}"
+        shown = f"./{_below(context, answer)}"
+        told = context.full_token is not None and _holds(answer.body, marks_of(context.full_token.reveal()))
+        # A hook or a server may well name a variable of the platform: that is no .env, and told below.
+        if shown.endswith(".env"):
+            told = told or re.search(rb"(?m)^\s*(?:export )?DATAROBOT_\w+=", answer.body) is not None
+        if answer.status == 200 and told:
             if "%" in shown:
                 # Nothing says whether the platform's proxies let such a path through (platform-contract 6.15).
                 return warned(
@@ -300,7 +303,7 @@ def private(context: Context) -> Check:
                 )
             return failed(
                 check,
-                "The server hands out .env, with the token in it, to every visitor",
+                f"The server hands out {shown[2:]}, with the token in it, to every visitor",
                 f"GET {shown} is answered with 200 and the file.",
                 evidence=[shown],
                 hint="Serve only the folder with the built files (dist), never the app's own folder.",

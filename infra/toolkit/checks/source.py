@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from toolkit.checks import jsonc
 from toolkit.checks.context import Sources
 from toolkit.report import Check, failed, passed, warned
 
@@ -75,10 +76,10 @@ def package(context: Sources) -> Check:
         return passed(check, f"there is no {PACKAGE}")
     text = context.text_of(PACKAGE)
     try:
-        found = json.loads(text)
+        found = jsonc.loads(text)
     except json.JSONDecodeError as problem:
         title, place = f"{PACKAGE} cannot be read: {problem.msg}", f"{PACKAGE}:{problem.lineno}"
-        return failed(check, title, evidence=[place], hint="Correct it: it is JSON, without comments.")
+        return failed(check, title, evidence=[place], hint="Correct it: Bun takes JSON and comments, nothing else.")
     if not isinstance(found, dict):
         return failed(check, f"{PACKAGE} is no JSON object", evidence=[f"{PACKAGE}:1"], hint="Correct it.")
     outside = [(name, value) for name, value in _dependencies(found) if _leaves(value, paths)]
@@ -188,7 +189,7 @@ def _workspaces(text: str) -> str:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return jsonc.loads(text)
     except ValueError:
         return None
 

@@ -69,7 +69,7 @@ def build_app(
     started = time.monotonic()
     late = {file.path: file.local.read_bytes() for file in files if file.path == RUNTIME_ENV}
     masked = {path: mask(content) for path, content in late.items()}
-    digest = _app_digest(environment, files, masked)
+    digest = _app_digest(environment, bundle, files, masked)
     tag = f"{LABEL}/app:{digest[:12]}"
     image = None if fresh else find(engine, tag)
     if image is not None:
@@ -163,8 +163,11 @@ def _unpack_log(label: str) -> list[str]:
     return zlib.decompress(base64.b64decode(label)).decode("utf-8", "replace").splitlines() if label else []
 
 
-def _app_digest(environment: EnvironmentImage, files: Iterable[SourceFile], masked: Mapping[str, bytes]) -> str:
-    names, contents = [RECIPE, environment.digest], []
+def _app_digest(
+    environment: EnvironmentImage, bundle: Bundle, files: Iterable[SourceFile], masked: Mapping[str, bytes]
+) -> str:
+    """Name what is built by all that decides about it: with less memory the same build may fail."""
+    names, contents = [RECIPE, environment.digest, str(bundle.memory)], []
     for file in sorted(files, key=lambda file: file.path):
         names.append(file.path)
         contents.append(masked[file.path] if file.path in masked else file.sha256 or _file_digest(file.local))

@@ -74,6 +74,7 @@ def container_for(
             labels=labels,
             mounts=mounts,
             mem_limit=bundle.memory,
+            memswap_limit=bundle.memory,
             nano_cpus=_cpus(engine, bundle) * 10**9,
             stdin_open=False,
         )
