@@ -106,7 +106,7 @@ def ensure(
 
     Raises ToolMissing when no registry answers, no mirror is set and no stand-in can be made.
     """
-    if found := _local(engine, name):
+    if found := present(engine, name):
         return found
     pull_error = _pull(engine, name, on_line)
     if pull_error is None:
@@ -114,7 +114,7 @@ def ensure(
     on_line(f"{name} cannot be pulled: {pull_error}")
     is_bun = re.fullmatch(r"(docker\.io/)?oven/bun(:[\w.-]+)?", name) is not None
     if options.mirror and is_bun:
-        mirror_error = _pull(engine, options.mirror, on_line) if not _local(engine, options.mirror) else None
+        mirror_error = _pull(engine, options.mirror, on_line) if not present(engine, options.mirror) else None
         if mirror_error is None:
             repository, tag = _split(name)
             engine.images.get(options.mirror).tag(repository, tag)
@@ -134,7 +134,7 @@ def ensure(
     cache = cache_folder(options.environ, Path.home())
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "stand-in.lock"):  # two commands on a new machine: the second finds what the first has made
-        if found := _local(engine, name):
+        if found := present(engine, name):
             return found
         _make_stand_in(engine, name, options, pull_error, on_line)
     return BaseImage(name, _id(engine, name), "stand-in", _stand_in_detail())
@@ -142,7 +142,7 @@ def ensure(
 
 def origin(engine: docker.DockerClient, name: str) -> str:
     """Say where the image `name` that the engine has came from; empty when it has none."""
-    found = _local(engine, name)
+    found = present(engine, name)
     return f"{'a stand-in' if found.origin == 'stand-in' else 'there'}" if found else ""
 
 
@@ -150,7 +150,8 @@ def _stand_in_detail() -> str:
     return f"stand-in: Debian {DEBIAN_SUITE} with Bun {BUN_VERSION}, made on this machine since no registry answers"
 
 
-def _local(engine: docker.DockerClient, name: str) -> BaseImage | None:
+def present(engine: docker.DockerClient, name: str) -> BaseImage | None:
+    """Give the image `name` as the engine has it; None when it has none."""
     try:
         image = engine.images.get(name)
     except ImageNotFound:

@@ -8,11 +8,12 @@ import importlib.util
 import json
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Literal
 
 import docker
+from docker.errors import DockerException
 
 from toolkit import accepted, baseimage, runtime_env, smoke
 from toolkit import engine as engines
@@ -21,7 +22,7 @@ from toolkit.browsing.finding import VARIABLES, find_chromium
 from toolkit.checks.masking import Masks
 from toolkit.errors import ConfigurationError, SmokeFailed, ToolMissing
 from toolkit.image.app import build_app
-from toolkit.image.environment import build_environment
+from toolkit.image.environment import build_environment, digest_now
 from toolkit.image.model import AppImage, HookFailed
 from toolkit.options import SmokeOptions
 from toolkit.report import SmokeReport
@@ -29,6 +30,8 @@ from toolkit.settings import BrowserChoice, Secret, Settings
 from toolkit.staging import Release
 
 SMOKE_VALID = 24 * 3600.0
+JUDGING = {".py", ".js"}  # the files of the toolkit that decide what a smoke test says
+LOOK = 2.0  # seconds that an engine has to answer before its word on a proof is done without
 
 
 def build(
@@ -72,13 +75,10 @@ def prove(
     accept = accepted.read(settings.app)
     path = settings.toolkit_dir / "smoke" / f"{_proof_key(release, chosen)}.json"
     found = None if fresh else _valid_report(path, accept)
-    if reuse and found:
+    if reuse and found and _stands(found, release, bench):
         with bench.phase("smoke") as say:
             say(f"passed before: {len(found.checks)} checks on this release")
         return found
-    if found:
-        # This very image was seen before: that it stays up, and what it leaves on its disk.
-        chosen = dataclasses.replace(chosen, settle=0.0, writes=found.wrote)
     begun = time.monotonic()
     with ExitStack() as stack:
         report = smoke.before_build(release.staged, accept=accept)
@@ -89,6 +89,9 @@ def prove(
             try:
                 app = build(client, settings, release, bench, fresh=fresh)
                 report = smoke.after_build(release.staged, app, accept=accept)
+                if found and found.release.get("image") == app.digest:
+                    # This very image was seen before: that it stays up, and what it leaves on its disk.
+                    chosen = dataclasses.replace(chosen, settle=0.0, writes=found.wrote)
             except HookFailed as error:
                 report = smoke.before_build(release.staged, error, accept=accept)
         with bench.phase("smoke", f"{settings.bundle.id}, {chosen.mode}") as say:
@@ -133,7 +136,8 @@ def skip(settings: Settings, release: Release, bench: Bench) -> SmokeReport:
         )
     with bench.phase("smoke") as say:
         path = settings.toolkit_dir / "smoke" / f"{_proof_key(release, _deployed_options(settings, bench))}.json"
-        if found := _valid_report(path, accepted.read(settings.app)):
+        found = _valid_report(path, accepted.read(settings.app))
+        if found and _stands(found, release, bench):
             say(f"passed before: {len(found.checks)} checks on this release")
             return found
         say("SKIPPED: nobody has proved this release")
@@ -206,15 +210,36 @@ def _proof_key(release: Release, options: SmokeOptions) -> str:
                 options.bundle.id,
                 options.health_path,
                 options.endpoint,
-                options.browser is not None,
+                _which(options.browser),
                 sorted(options.only),
             ]
         ).encode()
     )
-    here = Path(__file__).parent
-    for path in sorted(here.rglob("*.py")):
+    for path in sorted(path for path in Path(__file__).parent.rglob("*") if path.suffix in JUDGING):
         whole.update(path.read_bytes())
     return whole.hexdigest()[:16]
+
+
+def _which(program: Path | None) -> list[str | int]:
+    """Tell one version of a program from the next without running it."""
+    if program is None:
+        return []
+    seen = program.stat()
+    return [str(program), seen.st_size, seen.st_mtime_ns]
+
+
+def _stands(found: SmokeReport, release: Release, bench: Bench) -> bool:
+    """Whether a proof speaks of the environment as it would be built now: its base image may be another since.
+
+    Where no engine answers, nothing is built either, and the proof stands as it is.
+    """
+    try:
+        engine, _ = engines.connect(bench.environ, bench.places.home, timeout=LOOK)
+        with closing(engine):
+            now = digest_now(engine, release.context)
+    except (ToolMissing, DockerException, OSError):
+        return True
+    return now in ("", found.release.get("environment"))
 
 
 def _valid_report(path: Path, accept: Sequence[accepted.Acceptance]) -> SmokeReport | None:

@@ -1,15 +1,20 @@
-"""Which browser a smoke test gets, also the one before a deployment."""
+"""Which browser a smoke test gets, also the one before a deployment; and which proof of an earlier run still counts."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from docker.errors import ImageNotFound
 
 from toolkit import gate
 from toolkit.bench import Bench
 from toolkit.errors import ToolMissing
+from toolkit.image.environment import digest_now
+from toolkit.options import SmokeOptions
 from toolkit.report import SmokeReport, failed, passed, warned
 from toolkit.tools import Places
 
@@ -42,3 +47,86 @@ def test_a_browser_that_has_to_be_there_and_is_not_is_named(tmp_path: Path) -> N
         gate.find_browser("on", bench(tmp_path, HOME=str(tmp_path), PATH=""))
     with pytest.raises(ToolMissing, match="CHROMIUM=/nowhere/chrome is no browser"):
         gate.find_browser("on", bench(tmp_path, CHROMIUM="/nowhere/chrome", PATH=""))
+
+
+# --- Which proof counts -----------------------------------------------------------------------------------------------
+
+
+class Engine:
+    """An engine that has these images, by their names."""
+
+    def __init__(self, **images: str) -> None:
+        self.images = self
+        self._images = images
+        self.closed = False
+
+    def get(self, name: str) -> Any:
+        if name not in self._images:
+            raise ImageNotFound(name)
+        return SimpleNamespace(id=self._images[name], labels={})
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Any:
+    context = tmp_path / "environment"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM base\n")
+    return SimpleNamespace(context=context, digest="release")
+
+
+def stands(release: Any, engine: Engine | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> bool:
+    def connect(*_given: Any, **_options: Any) -> tuple[Any, None]:
+        if engine is None:
+            raise ToolMissing("No container engine answers.", hint="")
+        return engine, None
+
+    monkeypatch.setattr(gate.engines, "connect", connect)
+    first: Any = Engine(base="sha256:1")
+    proved = SmokeReport({"environment": digest_now(first, release.context)}, 0.0, ())
+    return gate._stands(proved, release, bench(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("engine", "standing"),
+    [
+        (Engine(base="sha256:1"), True),
+        (Engine(base="sha256:2"), False),  # somebody has pulled a newer one
+        (Engine(), True),
+    ],
+)
+def test_a_proof_ends_with_its_base_image(
+    engine: Engine, standing: bool, release: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert stands(release, engine, monkeypatch, tmp_path) is standing
+    assert engine.closed
+
+
+def test_a_proof_stands_where_nothing_can_be_built(
+    release: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert stands(release, None, monkeypatch, tmp_path)
+
+
+def test_a_proof_is_that_of_one_browser_and_of_this_toolkit(
+    release: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    chromium, toolkit = tmp_path / "chromium", tmp_path / "toolkit"
+    chromium.write_text("one")
+    (toolkit / "in_page").mkdir(parents=True)
+    (toolkit / "in_page" / "watch.js").write_text("one")
+    monkeypatch.setattr(gate, "__file__", str(toolkit / "gate.py"))
+
+    def key(browser: Path | None = chromium) -> str:
+        return gate._proof_key(release, SmokeOptions(browser=browser))
+
+    before = key()
+    assert key() == before
+    assert key(None) != before
+    chromium.write_text("other")
+    newer = key()
+    assert newer != before
+    (toolkit / "in_page" / "watch.js").write_text("two")
+    assert key() not in (before, newer)

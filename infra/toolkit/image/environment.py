@@ -6,13 +6,14 @@ import io
 import tarfile
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 import docker
 from docker.errors import APIError, BuildError
 
 from toolkit import baseimage
-from toolkit.baseimage import BaseImageOptions
+from toolkit.baseimage import BaseImage, BaseImageOptions
 from toolkit.engine import LABEL
 from toolkit.errors import ConfigurationError
 from toolkit.image.model import (
@@ -43,13 +44,9 @@ def build_environment(
     last lines of the build.
     """
     started = time.monotonic()
-    dockerfile = require_dockerfile(context)
-    names = baseimage.names_in(dockerfile.read_text(errors="replace"))
-    if not names:
-        raise ConfigurationError(f"{dockerfile} has no FROM line.", hint="Start it with: FROM oven/bun:1-debian")
-    bases = [baseimage.ensure(engine, name, base, on_line=on_line) for name in names]
+    bases = [baseimage.ensure(engine, name, base, on_line=on_line) for name in _base_names(context)]
     archive = _context_archive(context)
-    digest = digest_of([RECIPE, *(found.id for found in bases)], [archive])
+    digest = _digest(bases, archive)
     tag = f"{LABEL}/environment:{digest[:12]}"
     image = None if fresh else find(engine, tag)
     built = image is None
@@ -59,6 +56,27 @@ def build_environment(
     assert image is not None
     workdir = image.attrs["Config"].get("WorkingDir") or "/"
     return EnvironmentImage(tag, digest, bases[-1], workdir, built, time.monotonic() - started)
+
+
+def digest_now(engine: docker.DockerClient, context: Path) -> str:
+    """Give the digest that an image of the folder `context` would have now; empty while a base image is not there.
+
+    Raises ConfigurationError as build_environment.
+    """
+    bases = [baseimage.present(engine, name) for name in _base_names(context)]
+    return "" if None in bases else _digest(filter(None, bases), _context_archive(context))
+
+
+def _digest(bases: Iterable[BaseImage], archive: bytes) -> str:
+    return digest_of([RECIPE, *(base.id for base in bases)], [archive])
+
+
+def _base_names(context: Path) -> tuple[str, ...]:
+    dockerfile = require_dockerfile(context)
+    names = baseimage.names_in(dockerfile.read_text(errors="replace"))
+    if not names:
+        raise ConfigurationError(f"{dockerfile} has no FROM line.", hint="Start it with: FROM oven/bun:1-debian")
+    return names
 
 
 def require_dockerfile(context: Path) -> Path:
