@@ -22,7 +22,7 @@ from typing import Literal
 import docker
 from docker.errors import APIError, ImageNotFound
 
-from toolkit.engine import LABEL
+from toolkit.engine import LABEL, with_credentials
 from toolkit.errors import ToolMissing
 from toolkit.tools import cache_folder
 
@@ -176,7 +176,8 @@ def _pull(engine: docker.DockerClient, name: str, on_line: OnLine) -> str | None
     repository, tag = _split(name)
     on_line(f"Pulling {name}")
     try:
-        for event in engine.api.pull(repository, tag=tag, stream=True, decode=True):
+        pulling = with_credentials(engine, lambda: engine.api.pull(repository, tag=tag, stream=True, decode=True))
+        for event in pulling:
             if "error" in event:
                 return str(event["error"]).strip()
             if event.get("status", "").startswith(("Pull complete", "Status:")):

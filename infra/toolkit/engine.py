@@ -13,14 +13,17 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import docker
+from docker.auth import AuthConfig
+from docker.credentials.errors import StoreError
 from docker.errors import APIError, DockerException
 from docker.tls import TLSConfig
 from requests.exceptions import RequestException
@@ -28,6 +31,7 @@ from requests.exceptions import RequestException
 from toolkit.errors import ToolMissing
 from toolkit.liveness import lives
 
+T = TypeVar("T")
 LABEL = "bun-to-datarobot"
 RUN_LABEL, OWNER_LABEL = f"{LABEL}.run", f"{LABEL}.owner"
 START_HINT = (
@@ -46,6 +50,22 @@ def failure(error: Exception) -> ToolMissing:
         hint = "Its own log says more; ./bootstrap keeps that of an engine it started in .toolkit/engine/dockerd.log."
         return ToolMissing(f"The container engine refused a request: {said}", hint=hint)
     return ToolMissing(f"The container engine does not answer any more: {error}", hint=START_HINT)
+
+
+def with_credentials(engine: docker.DockerClient, ask: Callable[[], T]) -> T:
+    """Ask what may need a login; without one where the program that keeps the logins is gone: most images need none.
+
+    A desktop that was removed leaves its name in docker's configuration, and docker-py asks it for every login.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="docker-credential-")
+        try:
+            return ask()
+        except (StoreError, DockerException) as error:
+            if not isinstance(error, StoreError) and not isinstance(error.__cause__ or error.__context__, StoreError):
+                raise
+    engine.api._auth_configs = AuthConfig({})  # reload_config() can only read a file
+    return ask()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from docker.auth import AuthConfig
 
 from toolkit import baseimage, bundles
 from toolkit.baseimage import BaseImageOptions
@@ -202,6 +203,19 @@ def test_a_mirror_is_tried_for_bun_only(engine: docker.DockerClient) -> None:
     assert len(caught.value.details) == 2
     with pytest.raises(ToolMissing, match="registry.invalid/x:1 cannot be pulled"):
         baseimage.ensure(engine, "registry.invalid/x:1", options)
+
+
+def test_a_program_that_keeps_logins_and_is_gone_stops_nothing(
+    engine: docker.DockerClient, options: BaseImageOptions, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM oven/bun:1-debian\nLABEL of=a-test\n")
+    gone = AuthConfig({"credsStore": "gone"})
+    engine.api._auth_configs = gone
+    assert build_environment(engine, tmp_path, base=options, fresh=True).built
+    engine.api._auth_configs = gone
+    with pytest.raises(ToolMissing, match="registry.invalid/x:1 cannot be pulled") as caught:
+        baseimage.ensure(engine, "registry.invalid/x:1", options)
+    assert "docker-credential" not in str(caught.value)
 
 
 def test_a_mirror_gives_the_image_under_the_name_that_the_dockerfile_asks_for(

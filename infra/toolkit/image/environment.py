@@ -7,6 +7,7 @@ import tarfile
 import time
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -14,7 +15,7 @@ from docker.errors import APIError, BuildError
 
 from toolkit import baseimage
 from toolkit.baseimage import BaseImage, BaseImageOptions
-from toolkit.engine import LABEL
+from toolkit.engine import LABEL, with_credentials
 from toolkit.errors import ConfigurationError
 from toolkit.image.model import (
     DIGEST_LABEL,
@@ -119,8 +120,8 @@ def _build(
     lines: deque[str] = deque(maxlen=TAIL)
     proxies = {key: base.environ[key] for key in PROXY_KEYS if base.environ.get(key)}
     try:
-        for event in engine.api.build(
-            fileobj=io.BytesIO(archive),
+        build = partial(
+            engine.api.build,
             custom_context=True,
             tag=tag,
             labels={DIGEST_LABEL: digest},
@@ -129,7 +130,8 @@ def _build(
             forcerm=True,
             nocache=fresh,
             decode=True,
-        ):
+        )
+        for event in with_credentials(engine, lambda: build(fileobj=io.BytesIO(archive))):
             text = str(event.get("stream") or event.get("error") or "")
             for line in filter(None, (line.strip() for line in text.splitlines())):
                 lines.append(line)
