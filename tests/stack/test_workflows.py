@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ruamel.yaml import YAML
 
 from tests.stack import actionlint, workflows
 from tests.stack.checkout import APP, Checkout
@@ -37,7 +38,7 @@ def _lint(places: Places, *paths: Path) -> subprocess.CompletedProcess[str]:
 
 def test_actionlint_has_nothing_to_say_of_the_workflows(root: Path, places: Places) -> None:
     paths = sorted((root / ".github" / "workflows").glob("*.yml"))
-    assert len(paths) == 4
+    assert len(paths) == 5
     said = _lint(places, *paths)
     assert (said.returncode, said.stdout) == (0, ""), said.stdout + said.stderr
 
@@ -45,10 +46,10 @@ def test_actionlint_has_nothing_to_say_of_the_workflows(root: Path, places: Plac
 def test_actionlint_would_see_a_mistake(root: Path, places: Places, tmp_path: Path) -> None:
     text = (root / ".github" / "workflows" / "drift.yml").read_text()
     wrong = tmp_path / "drift.yml"
-    wrong.write_text(text.replace("matrix.stack }}", "matrix.stak }}").replace('"$STACK"', "$STACK"))
+    wrong.write_text(text.replace("secrets.DATAROBOT_ENDPOINT", "secret.ENDPOINT").replace('"$STACK"', "$STACK"))
     said = _lint(places, wrong)
     assert said.returncode == 1
-    assert '"stak" is not defined' in said.stdout
+    assert 'undefined variable "secret"' in said.stdout
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def _step(root: Path, workflow: str, job: str, name: str) -> Step:
 
 
 def _run(checkout: Checkout, step: Step, **env: str) -> tuple[int, str]:
-    values = {**VALUES, "github.event.number": "1"}
+    values = {**VALUES, "github.event.number": "1", "github.event.number || inputs.number": "1"}
     with workflows.start(step, checkout.root, {**checkout.environ(), "CI": "true", **env}, values) as running:
         said, _ = running.communicate(timeout=500)
     return running.returncode, said
@@ -83,8 +84,22 @@ def test_every_step_is_run_here(root: Path) -> None:
         ("drift.yml", "drift", "Compare state and platform"),
         ("pull-request.yml", "deploy", "Deploy"),
         ("pull-request.yml", "deploy", "Tell the address"),
-        ("pull-request.yml", "remove", "Destroy"),
+        ("pull-request-closed.yml", "remove", "Destroy"),
     }
+
+
+def test_what_is_run_with_secrets_for_any_pull_request_is_the_code_of_the_target_branch(root: Path) -> None:
+    """With pull_request_target whoever opens a pull request would have the secrets, if its code were run."""
+    text = (root / ".github" / "workflows" / "pull-request-closed.yml").read_text()
+    workflow = YAML(typ="safe").load(text)
+    assert workflow["on"]["pull_request_target"] == {"types": ["closed"]}
+    (checkout, *_) = (step for step in workflow["jobs"]["remove"]["steps"] if "checkout" in step.get("uses", ""))
+    assert "ref" not in checkout["with"]
+    assert "pull_request.head.repo.full_name == github.repository" in workflow["jobs"]["remove"]["if"]
+    deploys = YAML(typ="safe").load((root / ".github" / "workflows" / "pull-request.yml").read_text())
+    groups = {one["concurrency"]["group"].replace("|| inputs.number ", "") for one in (workflow, deploys)}
+    assert groups == {"deploy-pr-${{ github.event.number }}"}
+    assert "closed" not in deploys["on"]["pull_request"]["types"]
 
 
 def test_the_step_of_ci_runs_all_tests(root: Path, tmp_path: Path) -> None:
@@ -153,7 +168,7 @@ def test_a_pull_request_gets_a_stack_that_is_looked_after_and_goes(
     ).raise_for_status()
     assert _run(checkout, drift)[0] == 11
 
-    step = _step(root, "pull-request.yml", "remove", "Destroy")
+    step = _step(root, "pull-request-closed.yml", "remove", "Destroy")
     code, said = _run(checkout, Step(**{**vars(step), "env": {**step.env, **local}}))
     assert code == 0, said
     assert checkout.invoke("outputs", "--stack", "local").code == 2
