@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,19 +29,26 @@ TEST_REQUIREMENTS = ("-r", "requirements.txt", "-r", "tests/requirements.txt")
 
 
 def _programs(session: nox.Session, packages: dict[str, str]) -> None:
-    """See to it that programs are there: installed as root on Debian and Ubuntu, elsewhere it says what to do."""
+    """See to it that programs are there: installed on Debian and Ubuntu, as root or with sudo; else it says what to do.
+
+    sudo may ask for its password only at a terminal.
+    """
     missing = {program: package for program, package in packages.items() if not shutil.which(program)}
     if not missing:
         return
     names = sorted({name for packages_of in missing.values() for name in packages_of.split()})
-    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    sudo = () if is_root else ("sudo",) if sys.stdin.isatty() else ("sudo", "-n")
+
+    def may() -> bool:
+        return is_root or (bool(shutil.which("sudo")) and subprocess.run([*sudo, "true"], check=False).returncode == 0)
+
+    if shutil.which("apt-get") and may():
         session.log(f"Installing with apt-get: {', '.join(names)}")
-        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        apt = (*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get")
         patient = ("-qq", "-o", "DPkg::Lock::Timeout=300")  # seconds that another apt-get may take
-        session.run_install("apt-get", "update", *patient, external=True, env=quiet)
-        session.run_install(
-            "apt-get", "install", "-y", "--no-install-recommends", *patient, *names, external=True, env=quiet
-        )
+        session.run_install(*apt, "update", *patient, external=True)
+        session.run_install(*apt, "install", "-y", "--no-install-recommends", *patient, *names, external=True)
     else:
         session.error(f"{', '.join(missing)} not found. Install {', '.join(names)} and run this again.")
 

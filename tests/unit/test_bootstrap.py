@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import signal
@@ -13,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -179,6 +181,7 @@ def make(folder: Path, root: Path) -> Machine:
         ("/run/systemd/system", "run/systemd"),
         ("/usr/sbin /sbin", "sbin"),
         ("/etc/ssl/certs/ca-certificates.crt", "run/ca.crt"),
+        ("/sys/kernel/security/apparmor", "run/apparmor"),
     ):
         assert path in text
         text = text.replace(path, str(folder / inside))
@@ -591,6 +594,14 @@ def test_on_debian_the_engine_is_installed_started_and_kept(machine: Machine) ->
     assert (again.returncode, again.stderr, machine.log) == (0, "", [])
 
 
+def test_where_the_kernel_has_apparmor_its_parser_is_installed_too(machine: Machine) -> None:
+    """Without it dockerd starts, and no container does."""
+    debian(machine)
+    (machine.folder / "run" / "apparmor").mkdir()
+    assert machine.run("true").returncode == 0
+    assert any(line.startswith("apt-get") and line.endswith(" apparmor") for line in machine.log)
+
+
 def test_an_installed_engine_is_only_started(machine: Machine) -> None:
     debian(machine)
     machine.program("dockerd", (machine.folder / "modules" / "dockerd").read_text(), "sbin")
@@ -695,6 +706,53 @@ def test_with_sudo_it_is_installed_for_this_users_group(machine: Machine) -> Non
     assert done.returncode == 0, done.stderr
     assert any(line.startswith("sudo apt-get ") and "docker.io" in line for line in machine.log)
     assert "dockerd --group=staff" in machine.log
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_sudo_asks_for_its_password_at_a_terminal_once(machine: Machine, right: bool) -> None:
+    debian(machine)
+    somebody(machine, sudo=False)
+    machine.program(
+        "sudo",
+        f"""#!/bin/sh
+echo "sudo $*" >>"{machine.folder}/log"
+if [ "$1" = -v ]; then
+  printf 'Password: ' >&2
+  read -r word
+  [ "$word" = right ] && touch "{machine.folder}/known" && exit 0
+  exit 1
+fi
+[ -e "{machine.folder}/known" ] || {{ echo "sudo: a password is required" >&2; exit 1; }}
+shift 2
+exec "$@"
+""",
+    )
+    ours, theirs = pty.openpty()
+    os.write(ours, b"right\n" if right else b"wrong\n")
+    process = subprocess.Popen(
+        [machine.bin / "sh", machine.checkout / "bootstrap", "true"],
+        cwd="/",
+        env={"PATH": str(machine.bin), "HOME": str(machine.folder)},
+        stdin=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    code, said = process.wait(60), _read(ours)
+    assert [line for line in machine.log if line.startswith("sudo -v")] == ["sudo -v"]
+    assert "root rights" in said
+    assert code == (0 if right else 10), said
+    assert ("dockerd --group=staff" in machine.log) is right
+    assert right or "next: start Docker or Podman" in said
+
+
+def _read(terminal: int) -> str:
+    """What a terminal shows whose programs have ended."""
+    shown = b""
+    with suppress(OSError):  # at its end, on Linux
+        while part := os.read(terminal, 65536):
+            shown += part
+    os.close(terminal)
+    return shown.decode()
 
 
 def test_without_root_rights_nothing_is_tried(machine: Machine) -> None:
