@@ -94,12 +94,12 @@ def measure_one(engine: docker.DockerClient, host: str, environment: Environment
         staged = StagedSource(folder, files, (), "0" * 64, 0)
         before = smoke.before_build(staged)
         bundle = bundles.find(app.bundle)
-        if any(check.status == "fail" for check in before):
-            return Measured(app, "fail", first_line(before), time.monotonic() - began)
+        if before.verdict == "fail":
+            return Measured(app, "fail", first_line(before.checks), time.monotonic() - began)
         try:
             built = build_app(engine, environment, files, bundle=bundle, base=base)
         except BuildFailed as problem:
-            checks = smoke.before_build(staged, problem)
+            checks = smoke.before_build(staged, problem).checks
             return Measured(app, "fail", first_line(checks), time.monotonic() - began)
         stack.callback(_removed, engine, built.tag)
         token = Secret(bun_apps.FULL_TOKEN)
