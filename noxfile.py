@@ -78,7 +78,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of infra/toolkit (mypy, strict)."""
+    """Check types (mypy): strictly those of infra/toolkit, and in the tests whether what they use is there."""
     session.install(*TEST_REQUIREMENTS, "-r", "infra/requirements.txt")
     session.run("mypy")
 

@@ -42,19 +42,22 @@ class NotThere(PlatformError):
 
 
 class Client:
-    """Calls the platform at `endpoint` (`https://host/api/v2`) with `token`; use it as a context manager."""
+    """Calls the platform at `endpoint` (`https://host/api/v2`) with `token`; use it as a context manager.
+
+    An answer is waited for `patience` seconds (None: PATIENCE).
+    """
 
     def __init__(
         self,
         endpoint: str,
         token: Secret,
         *,
-        patience: float = PATIENCE,
+        patience: float | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
         self._token = token
-        self._patience = patience
+        self._patience = patience = PATIENCE if patience is None else patience
         try:
             parts = urlsplit(self.endpoint)
             here = is_this_machine(parts.hostname or "")

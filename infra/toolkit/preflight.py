@@ -61,8 +61,8 @@ def running_local_platform(settings: Settings) -> Settings | None:
     )
 
 
-def platform_client(settings: Settings, *, patience: float = 10) -> Client:
-    """Give a client for the platform of these settings, which have to be complete; it waits `patience` seconds."""
+def platform_client(settings: Settings, *, patience: float | None = None) -> Client:
+    """Give a client for the platform of these settings, which have to be complete."""
     from toolkit.datarobot import Client  # brings httpx along, which a smoke test can do without
 
     assert settings.endpoint and settings.token

@@ -162,7 +162,7 @@ _VITE = {
     "public/assets/logo-E4.svg": BASE["public/logo.svg"],
 }
 
-MORE_SOUND = (
+MORE_SOUND: tuple[BunApp, ...] = (
     BunApp("node_http", {"index.ts": _NODE}, warns=_WAY_OUT),
     BunApp("bun_routes", {"index.ts": _ROUTES}, warns=_WAY_OUT),
     BunApp("hand_written_router", {"index.ts": _ROUTER}),

@@ -56,7 +56,7 @@ class Account:
         raise Refused(f"Could not {what}: {method} {path} answered {response.status_code} {said}")
 
     def wait(
-        self, what: str, path: str, seconds: float, done: Callable[[Any], bool], meanwhile: Callable[[], None] = int
+        self, what: str, path: str, seconds: float, done: Callable[[Any], bool], meanwhile: Callable[[], object] = int
     ) -> Any:
         """Read an object again and again until it is `done`; `meanwhile` is called each time. Raises Refused."""
         deadline = time.monotonic() + seconds

@@ -27,7 +27,8 @@ version = dr.ExecutionEnvironmentVersion.create(env.id, context, label="one", de
 assert version.build_status == "success" and version.label == "one"
 assert version.get_build_log()[0] == "built"
 env.refresh()
-assert env.latest_version.id == version.id and env.latest_successful_version.id == version.id
+assert env.latest_version and env.latest_version.id == version.id
+assert env.latest_successful_version and env.latest_successful_version.id == version.id
 env.update(name="Bun 2", description="other")
 assert dr.ExecutionEnvironment.get(env.id).name == "Bun 2"
 assert [one.id for one in dr.ExecutionEnvironment.list(search_for="Bun 2")] == [env.id]

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
 
 from tests.stack.checkout import DOCKERFILE, Checkout  # noqa: E402
-from toolkit import datarobot, deploy, gate, preflight, tools, verify  # noqa: E402
+from toolkit import deploy, gate, preflight, tools, verify  # noqa: E402
 from toolkit import settings as configuration  # noqa: E402
 from toolkit.bench import Bench  # noqa: E402
 from toolkit.datarobot import Client  # noqa: E402
@@ -35,7 +35,6 @@ from toolkit.tools import Places  # noqa: E402
 from toolkit.verify import Answered, VerifyResult  # noqa: E402
 
 COMMANDS = ("deploy", "update", "destroy")
-CLIENT_TIMEOUT = 1.0  # seconds after which our own requests give up; the provider has no such limit
 FAST = {
     "DATAROBOT_PROVIDER": "stand-in",
     "DATAROBOT_STANDIN_POLL_SECONDS": "0.02",
@@ -240,9 +239,6 @@ def _without_smoke() -> Iterator[None]:
 @contextmanager
 def bed(folder: Path, **more: str) -> Iterator[Bed]:
     """Make a bed in an empty folder; its platform ends with it."""
-    import httpx
-
-    datarobot.TIMEOUT = httpx.Timeout(CLIENT_TIMEOUT)
     made = Bed(Checkout.copy(ROOT, folder / "toolkit").root, more)
     preflight.start_emulator(made.settings(), made.bench)
     try:

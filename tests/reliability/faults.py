@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.reliability.bed import CLIENT_TIMEOUT, COMMANDS, Bed
+from tests.reliability.bed import COMMANDS, Bed
+from toolkit import datarobot
 
+CLIENT_TIMEOUT = 2.0  # seconds after which our own requests give up; the provider has no such limit
 LATE = CLIENT_TIMEOUT + 0.5
 WAYS: dict[str, dict[str, Any]] = {
     "500": {"status": 500, "body": {"message": "internal error"}},
@@ -56,12 +59,22 @@ def cases(bed: Bed, commands: tuple[str, ...] = COMMANDS) -> Iterator[Case]:
                 yield Case(command, call, way)
 
 
+@contextmanager
+def _giving_up_after(seconds: float) -> Iterator[None]:
+    before, datarobot.PATIENCE = datarobot.PATIENCE, seconds
+    try:
+        yield
+    finally:
+        datarobot.PATIENCE = before
+
+
 def meet(bed: Bed, case: Case) -> Outcome:
     """Let one call go wrong, run the plain command again, and look whether all is in order."""
     started = time.monotonic()
     bed.prepare(case.command)
     bed.ask("POST", "faults", {"rules": [{"hit": case.call, **WAYS[case.way]}]})
-    first = bed.run(case.command)
+    with _giving_up_after(CLIENT_TIMEOUT if "delay" in WAYS[case.way] else datarobot.PATIENCE):
+        first = bed.run(case.command)
     fired = any(rule["fired"] for rule in bed.ask("GET", "faults")["faults"])
     bed.ask("DELETE", "faults")
     again = bed.run(case.command)

@@ -96,8 +96,8 @@ def table(records: list[Record]) -> str:
     for name, command, found in groups:
         if found:
             good = sum(not one["trouble"] for one in found)
-            removed = sum(one.get("removed", one.get("put_in_order", 0)) for one in found)
-            lines.append(f"| {name} | {command} | {len(found)} | {good} | {removed} |")
+            left = [int(one.get("removed", one.get("put_in_order")) or 0) for one in found]
+            lines.append(f"| {name} | {command} | {len(found)} | {good} | {sum(left)} |")
     return "\n".join(lines)
 
 

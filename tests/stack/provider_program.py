@@ -52,7 +52,7 @@ def program_for(resources: list[dict[str, Any]], outputs: dict[str, Any]) -> Any
                 if name == "env" and any(other["name"] == "cred" for other in resources):
                     # environment and credential do not depend on each other: one order for every run
                     await made[name].urn.future()
-        ids = [resource.id for resource in made.values() if isinstance(resource, pulumi.Resource)]
+        ids = [resource.id for resource in made.values() if isinstance(resource, pulumi.CustomResource)]
         for name, value in outputs.items():
             # outputs wait for every resource: a failed step then never has half of them
             both = pulumi.Output.all(resolve(value, made), *ids)

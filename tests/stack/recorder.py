@@ -502,7 +502,7 @@ def parameter(name: str, kind: str, value: Any) -> dict[str, Any]:
 
 def profile(headers: dict[str, str]) -> str:
     """The name of the client that sent these headers, else the headers themselves."""
-    expected = {
+    expected: dict[str, dict[str, str | None]] = {
         "api-client": {
             "Content-Type": "application/json",
             "User-Agent": "DataRobotTerraformClient/0.10.43 Terraform-pulumi-terraform-bridge",

@@ -12,6 +12,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +130,10 @@ def normalised(steps: list[dict[str, Any]], ids: Mapping[str, str], texts: Mappi
     document = re.sub(r"urn:pulumi:dev::demo::", "urn:...::", document)
     automatic: dict[str, str] = {}
 
-    def name(match: re.Match[str]) -> str:
+    def named(match: re.Match[str]) -> str:
         return f"{match[1]}-{automatic.setdefault(match[0], f'AUTO{len(automatic) + 1}')}"
 
-    document = re.sub(r"\b(env|source|app|cred)-([0-9a-f]{7})\b", name, document)
+    document = re.sub(r"\b(env|source|app|cred)-([0-9a-f]{7})\b", named, document)
     found: list[dict[str, Any]] = json.loads(document)
     return found
 
@@ -162,7 +163,7 @@ def comparable(step: Mapping[str, Any]) -> dict[str, Any]:
     if kept["step"] in ("refresh", "destroy") or step.get("args"):
         for name, order in (("resources", "resource"), ("requests", "path"), ("diagnostics", "message")):
             if name in kept:
-                kept[name] = sorted(kept[name], key=lambda entry, order=order: str(entry[order]))
+                kept[name] = sorted(kept[name], key=partial(_said_at, order))
     for name, key, pair in (
         ("resources", "resource", ("env", "cred")),
         ("requests", "path", ("executionEnvironments", "credentials")),
@@ -173,6 +174,10 @@ def comparable(step: Mapping[str, Any]) -> dict[str, Any]:
         kept["state"] = sorted(kept["state"], key=lambda entry: str(entry["resource"]))
     found: dict[str, Any] = canonical(kept)
     return found
+
+
+def _said_at(key: str, entry: Mapping[str, Any]) -> str:
+    return str(entry[key])
 
 
 def independent(entries: list[dict[str, Any]], key: str, pair: tuple[str, str]) -> list[dict[str, Any]]:

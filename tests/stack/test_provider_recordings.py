@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,8 @@ def replays(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tools: DeployTools
 ) -> Iterator[dict[str, Future[str]]]:
     """The selected scenarios, two at a time; each worker keeps one driver process."""
-    wanted = [item.callspec.params["name"] for item in request.session.items if "replays" in item.fixturenames]
+    selected: list[Any] = request.session.items
+    wanted = [item.callspec.params["name"] for item in selected if "replays" in item.fixturenames]
     idle: queue.SimpleQueue[tuple[Driver, dict[str, str]]] = queue.SimpleQueue()
     drivers: list[Driver] = []
     lock = threading.Lock()

@@ -167,7 +167,8 @@ def test_who_is_asked_about_drift_may_take_any_time(
     monkeypatch.setattr(observe, "driver", lambda *_arguments: None)
     monkeypatch.setattr(preflight, "with_local_platform", lambda given, _bench: given)
     monkeypatch.setattr(statefiles, "require_stack", lambda *_arguments: None)
-    settings = dataclasses.replace(settings, phase_seconds={"refresh": 0.1})
+    limits: Any = {"refresh": 0.1}
+    settings = dataclasses.replace(settings, phase_seconds=limits)
     assert not observe.refresh(settings, bench, confirm=confirm).stopped
 
 

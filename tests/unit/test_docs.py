@@ -250,7 +250,7 @@ def test_the_settings_are_those_of_the_code(reference: Document) -> None:
 
 
 def test_the_exit_codes_are_those_of_the_code(reference: Document) -> None:
-    classes = [errors.ToolkitError, *errors.ToolkitError.__subclasses__()]
+    classes: list[type[errors.ToolkitError]] = [errors.ToolkitError, *errors.ToolkitError.__subclasses__()]
     own = {one.__name__: one.exit_code for one in classes if one.__module__ == errors.__name__}
     shown = {row[1]: int(row[0]) for row in reference.cells("Exit codes")}
     assert shown == {"": 0, **own}

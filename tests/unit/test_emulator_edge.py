@@ -24,8 +24,9 @@ class Upstream(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         size = int(self.headers.get("Content-Length") or 0)
+        assert isinstance(self.server, ThreadingHTTPServer)
         seen = {
-            "port": self.server.server_address[1],
+            "port": self.server.server_port,
             "path": self.path,
             "headers": {name.lower(): value for name, value in self.headers.items()},
             "body": self.rfile.read(size).decode(),
