@@ -25,25 +25,32 @@ WORKFLOWS = sorted(str(path) for path in Path(".github", "workflows").glob("*.ym
 # All tests at once wait more than they work: two processes, each with whole files, so that what a file shares stays so.
 # In the order of their names, so that the many short ones come last and neither waits for the other.
 TOGETHER = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder")
+BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 TEST_REQUIREMENTS = ("-r", "requirements.txt", "-r", "tests/requirements.txt")
 
 
-def _programs(session: nox.Session, packages: dict[str, str]) -> None:
-    """See to it that programs are there: installed on Debian and Ubuntu, as root or with sudo; else it says what to do.
+def _may_install() -> tuple[str, ...] | None:
+    """Give what stands before apt-get here: nothing for root, else sudo; None where neither may install.
 
     sudo may ask for its password only at a terminal.
     """
+    if not shutil.which("apt-get"):
+        return None
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return ()
+    sudo = ("sudo",) if sys.stdin.isatty() else ("sudo", "-n")
+    able = shutil.which("sudo") and subprocess.run([*sudo, "true"], check=False).returncode == 0
+    return sudo if able else None
+
+
+def _programs(session: nox.Session, packages: dict[str, str]) -> None:
+    """See to it that programs are there: installed on Debian and Ubuntu where one may, elsewhere it says what to do."""
     missing = {program: package for program, package in packages.items() if not shutil.which(program)}
     if not missing:
         return
     names = sorted({name for packages_of in missing.values() for name in packages_of.split()})
-    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    sudo = () if is_root else ("sudo",) if sys.stdin.isatty() else ("sudo", "-n")
-
-    def may() -> bool:
-        return is_root or (bool(shutil.which("sudo")) and subprocess.run([*sudo, "true"], check=False).returncode == 0)
-
-    if shutil.which("apt-get") and may():
+    sudo = _may_install()
+    if sudo is not None:
         session.log(f"Installing with apt-get: {', '.join(names)}")
         apt = (*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get")
         patient = ("-qq", "-o", "DPkg::Lock::Timeout=300")  # seconds that another apt-get may take
@@ -53,10 +60,20 @@ def _programs(session: nox.Session, packages: dict[str, str]) -> None:
         session.error(f"{', '.join(missing)} not found. Install {', '.join(names)} and run this again.")
 
 
+def _browser(session: nox.Session) -> None:
+    """See to it that there is a browser; where Debian has one without a screen, it starts in half of the time."""
+    if not any(map(shutil.which, BROWSERS)):
+        look = ("apt-cache", "show", BROWSERS[0])
+        known = shutil.which(look[0]) and subprocess.run(look, capture_output=True, check=False).returncode == 0
+        program = BROWSERS[0] if known else BROWSERS[1]
+        _programs(session, {program: program})
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests (unit, engine, app, stack, contract, judges), then lint and types. Arguments go to pytest."""
-    _programs(session, {"chromium": "chromium", "dash": "dash", "bash": "bash", "podman": "podman netavark"})
+    _browser(session)
+    _programs(session, {"dash": "dash", "bash": "bash", "podman": "podman netavark"})
     session.install(*TEST_REQUIREMENTS)
     session.run("pytest", *(session.posargs or TOGETHER))
     if not session.posargs:
@@ -119,7 +136,7 @@ def backends(session: nox.Session) -> None:
 @nox.session(default=False)
 def transcript(session: nox.Session) -> None:
     """Record docs/transcript.md, the pictures of the terminal and of a smoke report: real commands, a few minutes."""
-    _programs(session, {"chromium": "chromium"})
+    _browser(session)
     session.install(*TEST_REQUIREMENTS)
     session.run("python", "tests/transcript/run.py")
 

@@ -20,6 +20,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+from toolkit.browsing.finding import find_chromium
 from toolkit.front import Front, Target
 
 pytestmark = pytest.mark.browser
@@ -155,7 +156,8 @@ def root() -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
+    program = find_chromium(os.environ)
+    assert program is not None
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
         yield browser

@@ -10,8 +10,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.app.test_page import CHROMIUM, FLAGS
+from tests.app.test_page import FLAGS
 from tests.contract.local_platform import LocalPlatform, local_platform
+from toolkit.browsing.finding import find_chromium
 
 pytestmark = pytest.mark.browser
 
@@ -41,7 +42,8 @@ def platform(tmp_path: Path) -> Iterator[LocalPlatform]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = next(path for path in CHROMIUM if Path(path).exists())
+    program = find_chromium(os.environ)
+    assert program is not None
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         yield running

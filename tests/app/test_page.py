@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.stack.checkout import Checkout
+from toolkit.browsing.finding import find_chromium
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine, pytest.mark.browser]
 
-CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -37,7 +37,8 @@ def deployed(root: Path, tmp_path_factory: pytest.TempPathFactory, pulumi_cli: P
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = next(path for path in CHROMIUM if Path(path).exists())
+    program = find_chromium(os.environ)
+    assert program is not None
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         yield running

@@ -32,10 +32,22 @@ def test_a_named_browser_wins_and_is_not_replaced(tmp_path: Path) -> None:
     assert find_chromium({"CHROMIUM": str(tmp_path / "gone"), "PATH": path}) is None
 
 
-@pytest.mark.parametrize("name", ["chromium", "chromium-browser", "google-chrome"])
+@pytest.mark.parametrize("name", ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"])
 def test_a_browser_on_the_path_is_found(tmp_path: Path, name: str) -> None:
     found = program(tmp_path / name)
     assert find_chromium({"PATH": str(tmp_path)}) == found
+
+
+def test_a_browser_without_a_screen_comes_first(tmp_path: Path) -> None:
+    program(tmp_path / "chromium")
+    shell = program(tmp_path / "chromium-headless-shell")
+    assert find_chromium({"PATH": str(tmp_path)}) == shell
+    store = tmp_path / ".cache" / "ms-playwright"
+    program(store / "chromium-1200" / "chrome-linux" / "chrome")
+    for place in ("chrome-linux/headless_shell", "chrome-headless-shell-linux64/chrome-headless-shell"):
+        shell = program(store / "chromium_headless_shell-1200" / place)
+        assert find_chromium({"HOME": str(tmp_path), "PATH": ""}) == shell
+        shell.unlink()
 
 
 def test_the_newest_of_playwright_is_the_last_resort(tmp_path: Path) -> None:
