@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from datetime import UTC
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -286,7 +287,7 @@ def _update(summary: Any) -> dict[str, Any]:
     return {
         "number": summary.version,
         "kind": summary.kind,
-        "started": summary.start_time.timestamp(),
+        "started": summary.start_time.replace(tzinfo=UTC).timestamp(),  # the CLI's "Z" is lost on the way
         "seconds": (summary.end_time - summary.start_time).total_seconds() if summary.end_time else None,
         "result": summary.result,
         "message": summary.message,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from toolkit import limits
@@ -79,6 +80,11 @@ class Bench:
     on_event: OnEvent
     limits: Mapping[str, float] = field(default_factory=dict)
     pulse: Pulse = field(default_factory=Pulse)
+
+    @property
+    def pulumi_home(self) -> Path:
+        """Where Pulumi keeps its login (and, by itself, its plugins)."""
+        return Path(self.environ.get("PULUMI_HOME") or self.places.home / ".pulumi")
 
     def limited(self, limits: Mapping[str, float]) -> Bench:
         """Give a bench whose phases end when their time is over."""

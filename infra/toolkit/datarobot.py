@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +19,8 @@ from toolkit.settings import Secret, is_this_machine
 LONGEST_QUOTE = 1000
 SIGN_IN = re.compile(r"sign-?in|login|auth|sso|saml", re.IGNORECASE)
 PATIENCE, CONNECT = 10.0, 3.0  # seconds
+PAUSES = (0.3, 1.0)  # seconds before a question is asked again
+PASSING = {429, 500, 502, 503, 504}  # what a platform says that is in trouble for a moment
 LARGEST_PAGE = 100
 READ_USE_CASES, READ_NOTEBOOKS = "use case read", "notebook read"
 
@@ -44,7 +47,8 @@ class NotThere(PlatformError):
 class Client:
     """Calls the platform at `endpoint` (`https://host/api/v2`) with `token`; use it as a context manager.
 
-    An answer is waited for `patience` seconds (None: PATIENCE).
+    An answer is waited for `patience` seconds. Without it that is PATIENCE, and where the platform is in trouble for a
+    moment, or a connection breaks, what changes nothing is asked again.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Client:
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
         self._token = token
+        self._pauses = PAUSES if patience is None else ()
         self._patience = patience = PATIENCE if patience is None else patience
         try:
             parts = urlsplit(self.endpoint)
@@ -218,7 +223,7 @@ class Client:
 
     def _send(self, method: str, path: str, *, permission: str, probes: bool, **body: Any) -> Mapping[str, Any]:
         try:
-            response = self._client.request(method, path, **body)
+            response = self._ask(method, path, **body)
         except httpx.TimeoutException as error:
             raise TimedOut(
                 f"{self._host} does not answer within {self._patience:g} s.",
@@ -230,6 +235,15 @@ class Client:
                 hint="Check the host name and the network (proxy, VPN). Expected: https://app.datarobot.com/api/v2",
             ) from error
         return self._judge(response, permission, probes)
+
+    def _ask(self, method: str, path: str, **body: Any) -> httpx.Response:
+        for pause in self._pauses if method == "GET" else ():
+            with suppress(httpx.NetworkError, httpx.RemoteProtocolError):
+                response = self._client.request(method, path, **body)
+                if response.status_code not in PASSING:
+                    return response
+            time.sleep(pause)
+        return self._client.request(method, path, **body)
 
     def _judge(self, response: httpx.Response, permission: str, probes: bool) -> Mapping[str, Any]:
         status, path = response.status_code, response.request.url.path

@@ -118,7 +118,7 @@ def rollback(
     started = time.monotonic()
     bench = bench.limited(settings.phase_seconds)
     with _at_work(settings, bench):
-        statefiles.require_stack(settings, bench.places.home)
+        statefiles.require_stack(settings, bench.pulumi_home)
         settings = preflight.with_local_platform(settings, bench)
         _checked(settings, bench, builds=False)
         drive = _pulumi(settings, bench)
@@ -135,7 +135,7 @@ def rollback(
 def _at_work(settings: Settings, bench: Bench) -> Iterator[None]:
     """Keep other runs away from the stack; the lock of one that has died is in nobody's way."""
     with statefiles.locked(settings):
-        statefiles.forget_the_dead(settings, bench.places.home, bench.on_event)
+        statefiles.forget_the_dead(settings, bench.pulumi_home, bench.on_event)
         yield
 
 
@@ -264,7 +264,7 @@ def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult]
     """
     bench = bench.limited(settings.phase_seconds)
     with _at_work(settings, bench):
-        statefiles.require_stack(settings, bench.places.home)
+        statefiles.require_stack(settings, bench.pulumi_home)
         settings = preflight.with_local_platform(settings, bench)
         drive = _pulumi(settings, bench)
         with bench.within("preview"):
@@ -280,7 +280,7 @@ def destroy(settings: Settings, bench: Bench, *, confirm: Callable[[StackResult]
             say(counted(result.changes, done=True))
         shutil.rmtree(settings.toolkit_dir / "stage" / settings.stack, ignore_errors=True)
         shutil.rmtree(drive.work_dir, ignore_errors=True)
-        shutil.rmtree(statefiles.shelf(settings, bench.places.home)[0], ignore_errors=True)
+        shutil.rmtree(statefiles.shelf(settings, bench.pulumi_home)[0], ignore_errors=True)
     return result
 
 

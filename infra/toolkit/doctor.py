@@ -264,7 +264,7 @@ def _leftovers(settings: Settings, bench: Bench) -> Answer:
     reached = _reachable(settings)
     if reached is None:
         return Answer("nothing is deployed on the local platform")
-    state = statefiles.own_state(settings, bench.places.home)
+    state = statefiles.own_state(settings, bench.pulumi_home)
     name = f"{settings.app_name}-{settings.stack}"
     with preflight.platform_client(reached, patience=PATIENCE) as client:
         taken = [str(one["id"]) for one in client.applications(name)]
@@ -289,7 +289,7 @@ def _leftovers(settings: Settings, bench: Bench) -> Answer:
 
 
 def _state(settings: Settings, bench: Bench) -> Answer:
-    where = statefiles.describe_backend(settings, bench.places.home)
+    where = statefiles.describe_backend(settings, bench.pulumi_home)
     if where.passphrase_missing:
         raise ConfigurationError(
             f"The state in {where.address} is encrypted, and its passphrase {where.passphrase} is not there.",
@@ -302,8 +302,8 @@ def _lock(settings: Settings, bench: Bench, *, holding: bool = False) -> Answer:
     if not holding and statefiles.is_locked(settings):
         return Answer("a command of this checkout works on the stack", "Wait for it to end.", doubtful=True)
     with suppress(OSError, ValueError):
-        if (owner := statefiles.lock_owner(settings, bench.places.home)) is not None:
-            dead = stack.is_dead(owner, statefiles.dead_runs(settings, bench.places.home))
+        if (owner := statefiles.lock_owner(settings, bench.pulumi_home)) is not None:
+            dead = stack.is_dead(owner, statefiles.dead_runs(settings, bench.pulumi_home))
             return Answer(
                 f"held by {owner}{', which is gone' if owner.is_gone else ''}",
                 "The next command removes it." if dead else stack.unlocking(settings.stack, owner),

@@ -34,7 +34,7 @@ def driver(settings: Settings, bench: Bench) -> Driver:
             (pulumi, plugin),
             endpoint=settings.endpoint or "",
             token=token,
-            backend=statefiles.state_backend(settings, bench.places.home),
+            backend=statefiles.state_backend(settings, bench.pulumi_home),
         ),
-        runs=statefiles.dead_runs(settings, bench.places.home),
+        runs=statefiles.dead_runs(settings, bench.pulumi_home),
     )

@@ -17,7 +17,7 @@ from toolkit.stack import StackResult, counted
 
 def history(settings: Settings, bench: Bench, *, most: int) -> StackResult:
     """Give what was done to the stack, from the state backend, and to which resources. Raises StackMissing."""
-    statefiles.require_stack(settings, bench.places.home)
+    statefiles.require_stack(settings, bench.pulumi_home)
     found = stack.run(driver(settings, bench), "history", most=most)
     own = stackconfig.own_changes
     updates = ({**one, "changes": own(one["kind"], one["result"], one["changes"])} for one in found.updates)
@@ -26,7 +26,7 @@ def history(settings: Settings, bench: Bench, *, most: int) -> StackResult:
 
 def describe(settings: Settings, bench: Bench) -> StackResult:
     """Give outputs and resources of the stack as its state has them. Raises StackMissing."""
-    statefiles.require_stack(settings, bench.places.home)
+    statefiles.require_stack(settings, bench.pulumi_home)
     return stack.run(driver(settings, bench), "describe")
 
 
@@ -78,7 +78,7 @@ def look(settings: Settings, bench: Bench) -> Status:
 def save_state(settings: Settings, bench: Bench) -> Backup:
     """Give a copy of the stack's state. Raises StackMissing."""
     with statefiles.locked(settings):
-        statefiles.require_stack(settings, bench.places.home)
+        statefiles.require_stack(settings, bench.pulumi_home)
         state = stack.run(driver(settings, bench), "export").state
     return Backup(settings.stack, datetime.now(UTC).isoformat(timespec="seconds"), state)
 
@@ -91,7 +91,7 @@ def restore_state(settings: Settings, bench: Bench, saved: Backup) -> StackResul
 
 def deployed_application(settings: Settings, bench: Bench) -> tuple[str, Settings]:
     """Give the id of the deployed application, and settings with a platform to ask. Raises StackMissing."""
-    statefiles.require_stack(settings, bench.places.home)
+    statefiles.require_stack(settings, bench.pulumi_home)
     settings = preflight.with_local_platform(settings, bench)
     found = describe(settings, bench)
     if found.outputs is None:
@@ -105,7 +105,7 @@ def refresh(settings: Settings, bench: Bench, *, confirm: Callable[[Mapping[str,
     """Show what differs between platform and state, and take it over when `confirm` agrees. Raises StackMissing."""
     bench = bench.limited(settings.phase_seconds)
     with statefiles.locked(settings):
-        statefiles.require_stack(settings, bench.places.home)
+        statefiles.require_stack(settings, bench.pulumi_home)
         settings = preflight.with_local_platform(settings, bench)
         with bench.within("pulumi"):
             drive = driver(settings, bench)
@@ -123,5 +123,5 @@ def refresh(settings: Settings, bench: Bench, *, confirm: Callable[[Mapping[str,
 def cancel(settings: Settings, bench: Bench) -> None:
     """Remove the lock that a run has left on the stack. Raises StackLocked while a run of this folder works on it."""
     with statefiles.locked(settings):
-        statefiles.require_stack(settings, bench.places.home)
+        statefiles.require_stack(settings, bench.pulumi_home)
         stack.run(driver(settings, bench), "cancel")

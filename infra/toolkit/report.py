@@ -189,7 +189,7 @@ class SmokeReport:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file in one piece: it is there as a whole or not at all. Raises OSError."""
+    """Write a text file in one piece, for its owner alone: it is there as a whole or not at all. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Literal, TypeVar, cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from dotenv.parser import parse_stream
 
@@ -274,7 +274,7 @@ def load(
         runtime_env=cast(RuntimeEnvMode, parse("RUNTIME_ENV", _one_of(*RUNTIME_ENV_MODES), "generated")),
         browser=cast(BrowserChoice, parse("SMOKE_BROWSER", _one_of("auto", "on", "off"), "auto")),
         bun_image=get("BUN_IMAGE"),
-        backend_url=get("PULUMI_BACKEND_URL"),
+        backend_url=_backend(get("PULUMI_BACKEND_URL"), root),
         access_token=_secret(get("PULUMI_ACCESS_TOKEN")),
         passphrase=_secret(get("PULUMI_CONFIG_PASSPHRASE")),
         passphrase_file=below("PULUMI_CONFIG_PASSPHRASE_FILE") if passphrase_file else None,
@@ -348,6 +348,17 @@ def _without(secrets: list[str], text: str) -> str:
     for secret in secrets:
         text = text.replace(secret, "****")
     return text
+
+
+def _backend(address: str, root: Path) -> str:
+    """Give the address of a state; a folder that is named without its place is below the checkout.
+
+    Pulumi would look for it where it works, in a folder that may be removed at any time.
+    """
+    folder = address.removeprefix("file://")
+    if folder == address or folder.startswith(("/", "~")):
+        return address
+    return (root / unquote(folder)).resolve().as_uri()
 
 
 def _token(text: str) -> Secret | None:

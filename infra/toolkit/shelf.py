@@ -18,7 +18,7 @@ from toolkit.staging import Release
 
 def there(settings: Settings, drive: Driver, bench: Bench, told: Iterable[history.Entry]) -> Path:
     """Give the shelf with the releases to go back to, also those that another machine has proved (as was `told`)."""
-    folder, shared = statefiles.shelf(settings, bench.places.home)
+    folder, shared = statefiles.shelf(settings, bench.pulumi_home)
     if not shared:
         mark = stack.run(drive, "describe").mark
         with suppress(ToolkitError), preflight.platform_client(settings) as client:
@@ -39,7 +39,7 @@ def keep(
 
     `again` is what the release was kept as when it was deployed first: other machines are told that it serves again.
     """
-    folder, shared = statefiles.shelf(settings, bench.places.home)
+    folder, shared = statefiles.shelf(settings, bench.pulumi_home)
     try:
         with bench.within("keep"):
             seal = releases.seal(release.staged, release.archive, settings.app_name)

@@ -24,20 +24,20 @@ from toolkit.stack import OnEvent
 CLOUD = "https://api.pulumi.com"
 
 
-def state_backend(settings: Settings, home: Path) -> dict[str, str]:
+def state_backend(settings: Settings, pulumi_home: Path) -> dict[str, str]:
     """Give Pulumi's variables for the state: PULUMI_BACKEND_URL, else where Pulumi is logged in, else a folder of ours.
 
     A passphrase is made once (mode 0600) where none is set. The stack `local` never goes anywhere else by itself.
     """
     chosen: dict[str, str] = {}
-    address = _address(settings, home)
-    if _is_own(settings, home):
+    address = _address(settings, pulumi_home)
+    if _is_own(settings, pulumi_home):
         folder = _own_state(settings)
         folder.mkdir(parents=True, exist_ok=True)
         address = folder.resolve().as_uri()
     if address:
         chosen["PULUMI_BACKEND_URL"] = address
-    elif _elsewhere(_login(home)):
+    elif _elsewhere(_login(pulumi_home)):
         chosen["PULUMI_BACKEND_URL"] = CLOUD  # whose token is set; the CLI would go by the login
     if settings.access_token:
         chosen["PULUMI_ACCESS_TOKEN"] = settings.access_token.reveal()
@@ -50,28 +50,28 @@ def state_backend(settings: Settings, home: Path) -> dict[str, str]:
     return chosen
 
 
-def has_own_state(settings: Settings, home: Path) -> bool | None:
+def has_own_state(settings: Settings, pulumi_home: Path) -> bool | None:
     """Say whether the stack has a state, when that can be told without Pulumi (it is a folder of ours); else None."""
-    backend = state_backend(settings, home).get("PULUMI_BACKEND_URL", "")
+    backend = state_backend(settings, pulumi_home).get("PULUMI_BACKEND_URL", "")
     if backend != _own_state(settings).resolve().as_uri():
         return None
     return (_stack_files(settings) / f"{settings.stack}.json").exists()
 
 
-def require_stack(settings: Settings, home: Path) -> None:
+def require_stack(settings: Settings, pulumi_home: Path) -> None:
     """Raise StackMissing where that is known before anything is installed or started."""
-    if has_own_state(settings, home) is False:
+    if has_own_state(settings, pulumi_home) is False:
         raise stack.missing(settings.stack)
 
 
-def shelf(settings: Settings, home: Path) -> tuple[Path, bool]:
+def shelf(settings: Settings, pulumi_home: Path) -> tuple[Path, bool]:
     """Give the folder for releases to go back to, and whether everybody who has the state has it, too.
 
     It lies beside a state that is in a folder, for whoever shares that. Where the state is somewhere else this folder
     is this checkout's own.
     """
     own = settings.toolkit_dir / "releases" / settings.stack
-    folder = _folder(state_backend(settings, home).get("PULUMI_BACKEND_URL", ""))
+    folder = _folder(state_backend(settings, pulumi_home).get("PULUMI_BACKEND_URL", ""))
     if folder is None:
         return own, False
     if folder == _own_state(settings).resolve():
@@ -112,9 +112,9 @@ def locked(settings: Settings) -> Iterator[None]:
         lock.release()
 
 
-def dead_runs(settings: Settings, home: Path) -> Path | None:
+def dead_runs(settings: Settings, pulumi_home: Path) -> Path | None:
     """Give where the runs of this folder that died are noted (`deadruns`); None when nobody else has the state."""
-    return None if _is_own(settings, home) else settings.toolkit_dir / "locks" / f"{settings.stack}.runs"
+    return None if _is_own(settings, pulumi_home) else settings.toolkit_dir / "locks" / f"{settings.stack}.runs"
 
 
 @contextmanager
@@ -149,11 +149,11 @@ def _passphrase_file(path: Path) -> Path:
     return path
 
 
-def _address(settings: Settings, home: Path) -> str:
+def _address(settings: Settings, pulumi_home: Path) -> str:
     """Give the address of a state that is neither our own folder nor in Pulumi Cloud: as set, or as logged in."""
     if settings.backend_url or settings.access_token:
         return settings.backend_url or ""
-    current = _login(home)
+    current = _login(pulumi_home)
     return current if _elsewhere(current) else ""
 
 
@@ -162,10 +162,10 @@ def _elsewhere(login: str) -> bool:
     return bool(login) and urlsplit(login).scheme not in ("http", "https")
 
 
-def _login(home: Path) -> str:
-    """Give where `pulumi login` was last; empty when nowhere."""
+def _login(pulumi_home: Path) -> str:
+    """Give where `pulumi login` was last, which Pulumi keeps in its folder; empty when nowhere."""
     try:
-        return str(json.loads((home / ".pulumi" / "credentials.json").read_text()).get("current") or "")
+        return str(json.loads((pulumi_home / "credentials.json").read_text()).get("current") or "")
     except (OSError, ValueError, AttributeError):
         return ""
 
@@ -179,9 +179,9 @@ class Backend:
     passphrase_missing: bool = False
 
 
-def describe_backend(settings: Settings, home: Path) -> Backend:
+def describe_backend(settings: Settings, pulumi_home: Path) -> Backend:
     """Say where the state is; nothing is made that is not there yet."""
-    own, elsewhere = _is_own(settings, home), _address(settings, home)
+    own, elsewhere = _is_own(settings, pulumi_home), _address(settings, pulumi_home)
     chosen = _own_state(settings).as_uri() if own else elsewhere or "Pulumi Cloud"
     address = f"{urlsplit(chosen).scheme}://{urlsplit(chosen).path}" if chosen.startswith("file:") else _bare(chosen)
     if settings.passphrase:
@@ -194,12 +194,12 @@ def describe_backend(settings: Settings, home: Path) -> Backend:
     return Backend(address, made, passphrase_missing=expected and not file.exists())
 
 
-def own_state(settings: Settings, home: Path) -> dict[str, Any] | None:
+def own_state(settings: Settings, pulumi_home: Path) -> dict[str, Any] | None:
     """Read the state that lies in our own folder, in the form that `stack.run` gives; None when it lies elsewhere.
 
     A stack that was never deployed has an empty one. Raises ValueError for a file that is no state.
     """
-    if not _is_own(settings, home):
+    if not _is_own(settings, pulumi_home):
         return None
     try:
         text = (_stack_files(settings) / f"{settings.stack}.json").read_text()
@@ -233,26 +233,26 @@ def is_locked(settings: Settings) -> bool:
     return False
 
 
-def lock_owner(settings: Settings, home: Path) -> stack.LockOwner | None:
+def lock_owner(settings: Settings, pulumi_home: Path) -> stack.LockOwner | None:
     """Give who holds Pulumi's lock of the stack, where the state lies in a folder; None when nobody does."""
-    return next((owner for _, owner in _locks(settings, home)), None)
+    return next((owner for _, owner in _locks(settings, pulumi_home)), None)
 
 
-def forget_the_dead(settings: Settings, home: Path, on_event: OnEvent) -> None:
+def forget_the_dead(settings: Settings, pulumi_home: Path, on_event: OnEvent) -> None:
     """Remove the lock of a run that died on this machine, where the state lies in a folder.
 
     Elsewhere it goes when somebody needs the lock (`stack.run`); a command that finds nothing to do needs none.
     """
     with suppress(OSError, ValueError, KeyError):
-        for path, owner in _locks(settings, home):
-            if stack.is_dead(owner, dead_runs(settings, home)):
+        for path, owner in _locks(settings, pulumi_home):
+            if stack.is_dead(owner, dead_runs(settings, pulumi_home)):
                 path.unlink(missing_ok=True)
                 audited(settings, on_event)(stack.unlocked(owner))
 
 
-def _locks(settings: Settings, home: Path) -> Iterator[tuple[Path, stack.LockOwner]]:
+def _locks(settings: Settings, pulumi_home: Path) -> Iterator[tuple[Path, stack.LockOwner]]:
     """Pulumi's locks of the stack, where the state lies in a folder, with those who hold them."""
-    state = _own_state(settings) if _is_own(settings, home) else _folder(_address(settings, home))
+    state = _own_state(settings) if _is_own(settings, pulumi_home) else _folder(_address(settings, pulumi_home))
     if state is None:
         return
     folder = state / ".pulumi" / "locks" / "organization" / stackconfig.PROJECT / settings.stack
@@ -261,8 +261,8 @@ def _locks(settings: Settings, home: Path) -> Iterator[tuple[Path, stack.LockOwn
         yield path, stack.LockOwner(told["username"], told["hostname"], int(told["pid"]), told["timestamp"])
 
 
-def _is_own(settings: Settings, home: Path) -> bool:
-    elsewhere = settings.stack != stackconfig.LOCAL and (settings.access_token or _login(home))
+def _is_own(settings: Settings, pulumi_home: Path) -> bool:
+    elsewhere = settings.stack != stackconfig.LOCAL and (settings.access_token or _login(pulumi_home))
     return not settings.backend_url and not elsewhere
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -51,9 +52,15 @@ def test_what_is_deployed_is_seen_saved_and_brought_back(checkout: Checkout) -> 
     assert "the app is up" in checkout.invoke("logs", "--stack", "local").stdout
     _follow(checkout)
 
-    told = checkout.invoke("history", "--stack", "local", "--json")
-    assert [one["changes"] for one in json.loads(told.stdout)["updates"]] == [{"create": 3}]
+    told = checkout.invoke("history", "--stack", "local", "--json", TZ="America/Los_Angeles")
+    (update,) = json.loads(told.stdout)["updates"]
+    assert update["changes"] == {"create": 3}
+    assert 0 <= time.time() - update["started"] < 600
 
+    copy = checkout.write("copy.json", "of an earlier time")
+    copy.chmod(0o644)
+    assert checkout.invoke("backup", "--stack", "local", "--to", str(copy)).code == 0
+    assert copy.stat().st_mode & 0o777 == 0o600
     saved = checkout.invoke("backup", "--stack", "local", "--json")
     assert saved.code == 0, saved.stderr
     copy = Path(json.loads(saved.stdout)["backup"])

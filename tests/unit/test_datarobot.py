@@ -12,6 +12,7 @@ import pytest
 
 from tests.contract.local_platform import local_platform
 from tests.reliability.way_out import listening
+from toolkit import datarobot
 from toolkit.datarobot import READ_NOTEBOOKS, READ_USE_CASES, Client, PlatformError
 from toolkit.errors import ConfigurationError, PermissionDenied, TimedOut, ToolkitError
 from toolkit.settings import Secret
@@ -20,6 +21,11 @@ ENDPOINT = "https://app.datarobot.com/api/v2"
 TOKEN = "NjZmYWtlMTIzNDU2Nzg5MGFiY2RlZjpQbGVhc2VEb05vdFNob3dNZQ=="
 APP = "6650a1b2c3d4e5f601234567"
 Handler = Callable[[httpx.Request], httpx.Response]
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datarobot, "PAUSES", (0.0, 0.0))
 
 
 @contextmanager
@@ -56,6 +62,51 @@ def test_credentials_that_cannot_be_listed_now_are_not_none() -> None:
     assert isinstance(error_of(answering(500, text="in trouble"), listed), PlatformError)
     with client(answering(403, json={"message": "no"})) as made:
         assert listed(made) == []
+
+
+def _in_turn(*answers: httpx.Response | Exception) -> tuple[Handler, list[str]]:
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        answer = answers[len(asked) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return handler, asked
+
+
+@pytest.mark.parametrize("trouble", [httpx.Response(502), httpx.Response(429), httpx.ConnectError("reset")])
+def test_a_question_is_asked_again_while_the_platform_is_in_trouble(
+    trouble: httpx.Response | Exception,
+) -> None:
+    handler, asked = _in_turn(trouble, trouble, httpx.Response(200, json={"id": APP}))
+    with client(handler) as made:
+        assert made.application(APP) == {"id": APP}
+    assert asked == ["GET"] * 3
+    handler, asked = _in_turn(trouble, trouble, trouble)
+    assert error_of(handler, lambda made: made.application(APP))
+    assert asked == ["GET"] * 3
+
+
+def test_what_changes_something_is_asked_once_and_so_is_what_was_not_answered_in_time() -> None:
+    handler, asked = _in_turn(httpx.Response(502))
+    assert error_of(handler, lambda made: made.delete("application", APP))
+    assert asked == ["DELETE"]
+    handler, asked = _in_turn(httpx.ReadTimeout("late"))
+    assert error_of(handler, lambda made: made.application(APP))
+    assert asked == ["GET"]
+
+
+def test_whoever_has_little_patience_asks_once() -> None:
+    handler, asked = _in_turn(httpx.Response(502))
+    with (
+        Client(ENDPOINT, Secret(TOKEN), patience=3.0, transport=httpx.MockTransport(handler)) as made,
+        pytest.raises(PlatformError),
+    ):
+        made.application(APP)
+    assert asked == ["GET"]
 
 
 # --- what is asked ----------------------------------------------------------------------------------------------------

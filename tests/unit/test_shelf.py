@@ -9,6 +9,8 @@ import pytest
 
 from toolkit import settings as configuration
 from toolkit import statefiles
+from toolkit.bench import Bench
+from toolkit.tools import Places
 
 
 @pytest.mark.parametrize(
@@ -40,8 +42,7 @@ def test_a_state_in_the_cloud_leaves_them_in_this_checkout(tmp_path: Path) -> No
 def test_a_login_to_a_place_of_ones_own_is_no_cloud(tmp_path: Path, login: str) -> None:
     """Pulumi wants a passphrase there, and everything else is as with PULUMI_BACKEND_URL."""
     address = login.format(home=tmp_path)
-    (tmp_path / ".pulumi").mkdir()
-    (tmp_path / ".pulumi" / "credentials.json").write_text(json.dumps({"current": address}))
+    (tmp_path / "credentials.json").write_text(json.dumps({"current": address}))
     settings = configuration.load({}, tmp_path / ".env", stack="prod", root=tmp_path, defaults={})
     told = statefiles.state_backend(settings, tmp_path)
     assert told["PULUMI_BACKEND_URL"] == address
@@ -54,9 +55,22 @@ def test_a_login_to_a_place_of_ones_own_is_no_cloud(tmp_path: Path, login: str) 
     assert statefiles.shelf(local, tmp_path) == (tmp_path / ".toolkit" / "releases" / "local", True)
 
 
+def test_a_folder_without_its_place_is_below_the_checkout(tmp_path: Path) -> None:
+    """Pulumi would take it from the folder in which it works, and `invoke clean` removes that."""
+    for address, folder in (("file://.", ""), ("file://./team/a%20state", "team/a state"), ("file://state", "state")):
+        settings = configuration.load({"PULUMI_BACKEND_URL": address}, None, stack="prod", root=tmp_path, defaults={})
+        told = statefiles.state_backend(settings, tmp_path)["PULUMI_BACKEND_URL"]
+        assert told == (tmp_path / folder).resolve().as_uri()
+
+
+def test_the_login_is_where_pulumi_keeps_it(tmp_path: Path) -> None:
+    places = Places(tmp_path, tmp_path / "home", tmp_path, tmp_path)
+    assert Bench(places, {}, lambda _event: None).pulumi_home == tmp_path / "home" / ".pulumi"
+    assert Bench(places, {"PULUMI_HOME": "/opt/pulumi"}, lambda _event: None).pulumi_home == Path("/opt/pulumi")
+
+
 def test_a_login_to_pulumi_cloud_needs_no_passphrase(tmp_path: Path) -> None:
-    (tmp_path / ".pulumi").mkdir()
-    (tmp_path / ".pulumi" / "credentials.json").write_text(json.dumps({"current": "https://api.pulumi.com"}))
+    (tmp_path / "credentials.json").write_text(json.dumps({"current": "https://api.pulumi.com"}))
     settings = configuration.load({}, tmp_path / ".env", stack="prod", root=tmp_path, defaults={})
     assert statefiles.state_backend(settings, tmp_path) == {}
     assert statefiles.describe_backend(settings, tmp_path).address == "Pulumi Cloud"
@@ -64,8 +78,7 @@ def test_a_login_to_pulumi_cloud_needs_no_passphrase(tmp_path: Path) -> None:
 
 def test_a_token_of_pulumi_cloud_leads_there_whatever_the_login_is(tmp_path: Path) -> None:
     """The CLI itself goes by the login, and would put the state into that bucket."""
-    (tmp_path / ".pulumi").mkdir()
-    (tmp_path / ".pulumi" / "credentials.json").write_text(json.dumps({"current": "s3://of-another-project"}))
+    (tmp_path / "credentials.json").write_text(json.dumps({"current": "s3://of-another-project"}))
     environ = {"PULUMI_ACCESS_TOKEN": "pul-0123456789"}
     settings = configuration.load(environ, tmp_path / ".env", stack="prod", root=tmp_path, defaults={})
     told = {"PULUMI_BACKEND_URL": "https://api.pulumi.com", "PULUMI_ACCESS_TOKEN": "pul-0123456789"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import webbrowser
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from toolkit import observe, preflight, stackconfig
 from toolkit import stack as stacks
 from toolkit.commands.frame import command, control, load_settings, make_bench, quiet
 from toolkit.console import Console, number
+from toolkit.report import write_whole
 from toolkit.settings import Settings, masked
 
 FOLLOW_EVERY = 2.0  # seconds
@@ -129,10 +129,7 @@ def backup(root: Path, stack: str, *, to: str, as_json: bool) -> None:
     saved = observe.save_state(settings, make_bench(root, quiet(console)))
     name = f"{settings.stack}-{saved.at[:19].replace(':', '').replace('-', '')}.json"
     path = Path(to) if to else settings.toolkit_dir / "backups" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(backups.render(saved))
+    write_whole(path, backups.render(saved))
     if as_json:
         console.document({"backup": str(path), "stack": settings.stack, "resources": saved.resources})
         return
