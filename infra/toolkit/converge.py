@@ -40,10 +40,17 @@ def converge(
     wanted = staging.inputs(settings, release)
     bench = _planning(bench, staging.shipment(settings, release))
     outputs, changes = _up(settings, drive, wanted, bench, confirm, told, warm=warm)
-    if proof.runs_another_version(settings, outputs):
+    if _runs_another(settings, outputs):
         bench.line("The platform runs another version than the state says: the state is read anew.")
         outputs, changes = _up(settings, drive, wanted, bench, confirm, told, refresh=True)
     return outputs, changes
+
+
+def _runs_another(settings: Settings, outputs: StackOutputs) -> bool:
+    """Whether another version runs, as far as the platform says; the proof asks with more patience."""
+    with suppress(ToolkitError):
+        return bool(proof.runs_another_version(settings, outputs))
+    return False
 
 
 def _planning(bench: Bench, shipment: Shipment) -> Bench:
@@ -75,6 +82,8 @@ def _up(
 ) -> tuple[StackOutputs, Mapping[str, int]]:
     """Preview, ask, and carry out; a failed attempt's leftovers are removed, and when they were in the way, again."""
     again = False
+    put_in_order: list[Event] = []
+    bench = _noting(bench, put_in_order)
     while True:
         try:
             result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh, warm=warm)
@@ -91,12 +100,24 @@ def _up(
                 raise explained from error
         again, warm = True, None
     if result.stopped:
-        raise Cancelled(f"Nothing {'more ' if again or refresh else ''}was changed.", hint="Answer yes, or use --yes.")
+        more = "more " if again or refresh or put_in_order else ""
+        raise Cancelled(f"Nothing {more}was changed.", hint="Answer yes, or use --yes.")
     if result.outputs is None:
         raise DeploymentFailed(
             "Pulumi ended without the outputs of the stack.", hint="Run it again; when it stays: invoke status"
         )
     return result.outputs, result.changes
+
+
+def _noting(bench: Bench, noted: list[Event]) -> Bench:
+    """Give a bench that also notes what was put in order before anybody was asked."""
+
+    def on_event(event: Event) -> None:
+        if event.get("audit"):
+            noted.append(event)
+        bench.on_event(event)
+
+    return dataclasses.replace(bench, on_event=on_event)
 
 
 def _try(

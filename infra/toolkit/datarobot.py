@@ -131,6 +131,10 @@ class Client:
         found = self.get(f"customApplications/?customApplicationSourceId={quote(source_id, safe='')}").get("data", [])
         return [application for application in found if application.get("customApplicationSourceId") == source_id]
 
+    def account(self) -> str:
+        """Give the id of the token's owner."""
+        return str(self.get("account/info/").get("uid") or "")
+
     def environments_marked(self, words: str) -> list[Mapping[str, Any]]:
         """Give the own execution environments with `words` in their description."""
         found = self._pages(f"{ROUTES['environment']}?searchFor={quote(words, safe='')}&isOwn=true&")

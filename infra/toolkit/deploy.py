@@ -212,6 +212,12 @@ def _rolled_back(
             seal = releases.seal(failed.staged, failed.archive, settings.app_name)
             told = history.entries(drive)
             there = shelf.there(settings, drive, bench, told)
+            if told and told[0].id != failed.digest[: releases.SHORT]:
+                return type(error)(
+                    f"{error.message} Somebody else has deployed release {told[0].id} since, and that stays.",
+                    hint=f"See what serves: invoke status --stack {settings.stack}",
+                    details=error.details,
+                )
             while attempts and told and told[0].id == failed.digest[: releases.SHORT]:
                 attempts, told = attempts - 1, told[1:]  # these are of this very run
             order = _order(told)

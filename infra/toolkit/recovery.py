@@ -3,7 +3,7 @@
 The provider saves an id only when all of a create went well, and sends a POST again whose answer was lost: then
 environments, sources and applications are on the platform that no state knows (platform-contract 5.3, recordings
 18-29). They are told from other people's by the stack's mark: it is in an environment's description and in a source's
-name, and an application is ours when it runs a source of ours.
+name, and an application is ours when it runs a source of ours and no other account has made it.
 
 Nothing is removed but while Pulumi holds the lock of the stack, with the state as it is then: what another run is just
 making is in nobody's way.
@@ -56,12 +56,13 @@ class Found:
     """How state and platform differ.
 
     `strays` are in the order in which they can be removed, `missing` is what the platform lacks, and `pending` how many
-    operations a dead run has begun and not ended.
+    operations a dead run has begun and not ended. `others` runs our source, but somebody else has made it.
     """
 
     strays: tuple[Stray, ...] = ()
     missing: tuple[str, ...] = ()
     pending: int = 0
+    others: tuple[Stray, ...] = ()
 
     @property
     def is_clean(self) -> bool:
@@ -89,6 +90,9 @@ class _Watch:
             note(self.on_event, f"Leftovers of earlier runs could not be looked for: {error.message}", audit=False)
         if not self.found.is_clean and not self.goes_on:
             return "stop"
+        for other in self.found.others:
+            text = f"{other} runs this stack's source too, and somebody else has made it: it is left alone."
+            note(self.on_event, text[:1].upper() + text[1:], audit=False)
         if self.found.missing:
             gone = ", ".join(self.found.missing)
             note(self.on_event, f"The platform lacks what the state knows ({gone}): the state is read anew.")
@@ -197,7 +201,9 @@ def look(client: Client, state: Mapping[str, Any], *, for_good: bool = False) ->
         wanted = (f"-source-{mark}-", *([retained.words(mark)] if for_good else []))
         marked = [one for one in (sources.result() if sources else ()) if any(word in one["name"] for word in wanted)]
         stray_sources = _strays("source", marked, known)
-        applications = [one for each in own for one in each.result()]
+        beside = [one for each in own for one in each.result()]
+        foreign = _of_others(client, beside, known)
+        applications = [one for one in beside if one not in foreign]
         more = [pool.submit(client.applications_of, one.id) for one in stray_sources]
         applications += [one for each in more for one in each.result()]
         strays = (
@@ -207,7 +213,16 @@ def look(client: Client, state: Mapping[str, Any], *, for_good: bool = False) ->
             *_strays("credential", credentials.result() if credentials else (), known),
         )
         missing = tuple(text for each in gone if (text := each.result()))
-    return Found(strays, missing, int(state.get("pending", 0)))
+    return Found(strays, missing, int(state.get("pending", 0)), _strays("application", foreign, known))
+
+
+def _of_others(client: Client, applications: Sequence[Mapping[str, Any]], known: set[str]) -> list[Mapping[str, Any]]:
+    """Those that neither this account has made, nor who made what the state knows: a colleague may try our source."""
+    unknown = [one for one in applications if one["id"] not in known and one.get("userId")]
+    if not unknown:
+        return []
+    ours = {one.get("userId") for one in applications if one["id"] in known} | {client.account()}
+    return [one for one in unknown if one["userId"] not in ours]
 
 
 def note(on_event: OnEvent, text: str, *, audit: bool = True) -> None:

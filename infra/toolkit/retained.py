@@ -39,24 +39,21 @@ def words(mark: str) -> str:
     return f"-release-{mark}-"
 
 
-def is_sent(kept: Kept) -> bool:
-    """Whether the platform has a release already, or had it."""
-    return (kept.folder / SENT).exists()
-
-
 def push(
     client: Client, base_name: str, mark: str, kept: Kept, *, again: bool = False, instead: Collection[str] = ()
 ) -> bool:
-    """Keep a release on the platform, and let go of what is older than the last three; says whether it was sent.
+    """Keep a release on the platform as the newest, and let go of what is older than the last three.
 
-    With `again` it is sent once more, as the newest. `instead` are the ids of releases whose place it takes. Raises
-    what the client raises.
+    Says whether it was sent; it is not when it is the newest there already, unless `again`. `instead` are the ids of
+    releases whose place it takes. Raises what the client raises.
     """
-    if not mark or (_sent(kept.folder).startswith(mark) and not again):
+    if not mark:
         return False
     there = client.sources_marked(words(mark))
     same = [one for one in there if one["name"].endswith(f"{words(mark)}{kept.id}")]
-    held = next((str(one["id"]) for one in same if _is_whole(one) and not again), "")
+    newest = max((_made(one) for one in there), default="")
+    current = [str(one["id"]) for one in same if _is_whole(one) and _made(one) == newest]
+    held = current[0] if current and not again else ""
     if not held:
         for old in same:
             client.delete("source", str(old["id"]))
@@ -66,7 +63,7 @@ def push(
     for old in (*twins, *others[KEPT - 1 :]):
         client.delete("source", str(old["id"]))
     (kept.folder / SENT).write_text(f"{mark} {held}")
-    return True
+    return held not in current
 
 
 def pull(client: Client, mark: str, shelf: Path, deployed: Collection[tuple[str, str]]) -> int:
@@ -79,7 +76,7 @@ def pull(client: Client, mark: str, shelf: Path, deployed: Collection[tuple[str,
     if not mark:
         return 0
     for kept in releases.kept(shelf):
-        if is_sent(kept) and not _sent(kept.folder).startswith(mark):
+        if (sent := _sent(kept.folder)) and not sent.startswith(mark):
             shutil.rmtree(kept.folder, ignore_errors=True)
     fetched = 0
     for source in client.sources_marked(words(mark)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from toolkit import history, preflight, releases, retained, runtime_env, source, stack, staging, statefiles
@@ -17,11 +16,14 @@ from toolkit.staging import Release
 
 
 def there(settings: Settings, drive: Driver, bench: Bench, told: Iterable[history.Entry]) -> Path:
-    """Give the shelf with the releases to go back to, also those that another machine has proved (as was `told`)."""
+    """Give the shelf with the releases to go back to, also those that another machine has proved (as was `told`).
+
+    Raises what the client raises: without them an older one would be taken for the last.
+    """
     folder, shared = statefiles.shelf(settings, bench.pulumi_home)
     if not shared:
         mark = stack.run(drive, "describe").mark
-        with suppress(ToolkitError), preflight.platform_client(settings) as client:
+        with preflight.platform_client(settings) as client:
             if fetched := retained.pull(client, mark, folder, {(one.id, one.seal) for one in told}):
                 bench.line(f"{fetched} of the releases to go back to came from the platform")
     return folder
@@ -53,7 +55,7 @@ def keep(
                 served,
                 commit=again.commit if again else history.commit(settings.root),
             )
-            if not shared and (again or not retained.is_sent(kept)):
+            if not shared:
                 mark = stack.run(drive, "describe").mark
                 with preflight.platform_client(settings) as client:
                     name = staging.inputs(settings, release).base_name

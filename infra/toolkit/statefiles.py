@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -70,7 +71,7 @@ def shelf(settings: Settings, pulumi_home: Path) -> tuple[Path, bool]:
     It lies beside a state that is in a folder, for whoever shares that. Where the state is somewhere else this folder
     is this checkout's own.
     """
-    own = settings.toolkit_dir / "releases" / settings.stack
+    own = _own_shelf(settings)
     folder = _folder(state_backend(settings, pulumi_home).get("PULUMI_BACKEND_URL", ""))
     if folder is None:
         return own, False
@@ -80,9 +81,14 @@ def shelf(settings: Settings, pulumi_home: Path) -> tuple[Path, bool]:
 
 
 def forget(settings: Settings) -> None:
-    """Remove the state of a stack that lies in our own folder: what it describes is gone."""
+    """Remove the state of a stack that lies in our own folder, and its releases: what they were deployed to is gone."""
     for path in _stack_files(settings).glob(f"{settings.stack}.json*"):
         path.unlink(missing_ok=True)
+    shutil.rmtree(_own_shelf(settings), ignore_errors=True)
+
+
+def _own_shelf(settings: Settings) -> Path:
+    return settings.toolkit_dir / "releases" / settings.stack
 
 
 def _own_state(settings: Settings) -> Path:

@@ -16,6 +16,8 @@ from toolkit.fetch import Fetch, HttpFetch, Response
 from toolkit.settings import Secret
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
+ROUND = 20.0  # seconds
+REFUSED_FOR = 10.0  # seconds in which a new app may be refused: until the edge knows who may enter
 _SIGN_IN = re.compile(r"/(?:sign-in|signin|login|auth|oauth2?|sso|saml)\b", re.IGNORECASE)
 
 
@@ -63,7 +65,7 @@ def verify(
     """Ask `base_url` for every path of `served` with `token` and compare the digests.
 
     Waits until `deadline` (of time.monotonic()) for the platform to switch over: the old version, or a loading page,
-    may answer for a while. A token that is refused three times in a row ends it. Requests go below `base_url`
+    may answer for a while. A token that is refused all the time for REFUSED_FOR ends it. Requests go below `base_url`
     only, and no redirect is followed.
     """
     base = base_url if base_url.endswith("/") else base_url + "/"
@@ -79,22 +81,26 @@ def _until(
 ) -> VerifyResult:
     began = time.monotonic()
     pause = FIRST_PAUSE
-    refused = 0
+    refused = 0.0  # seconds that were waited while nothing else came
     known: dict[str, str] = {}
     while True:
-        result, known = _compare(base, served, fetch, began, known)
-        refused = refused + 1 if result.answered in (Answered.REFUSED, Answered.SIGN_IN) else 0
-        # A new app may be refused for a moment, until the edge knows who may enter; three times in a row is an answer.
-        if result.ok or refused >= 3 or time.monotonic() + pause > deadline:
+        result, known = _compare(base, served, fetch, began, known, deadline)
+        refused = refused + pause if result.answered in (Answered.REFUSED, Answered.SIGN_IN) else 0.0
+        if result.ok or refused > REFUSED_FOR or time.monotonic() + pause > deadline:
             return result
         sleep(pause)
         pause = min(pause * 1.6, LONGEST_PAUSE)
 
 
 def _compare(
-    base: str, served: Mapping[str, str], fetch: Fetch, began: float, known: Mapping[str, str]
+    base: str, served: Mapping[str, str], fetch: Fetch, began: float, known: Mapping[str, str], deadline: float
 ) -> tuple[VerifyResult, dict[str, str]]:
-    """Ask once for everything that was not equal yet; gives the result and what was equal."""
+    """Ask once for everything that was not equal yet; gives the result and what was equal.
+
+    A round that begins before the deadline may take ROUND; what it does not come to is missing: an app whose files hang
+    is waited for once, not for each of them.
+    """
+    end = max(deadline, time.monotonic() + ROUND)
     first = fetch(base)
     answered = who(first, base)
     if answered is Answered.SIGN_IN and hashlib.sha256(first.body).hexdigest() == served.get(""):
@@ -106,8 +112,15 @@ def _compare(
         # What is not below the URL is never asked: the token goes with each request.
         missing = [path for path in served if not urljoin(base, path).startswith(base)]
         asked = [path for path in served if path not in missing and (path not in equal or path == "")]
+
+        def ask(path: str) -> Response:
+            if path == "":
+                return first
+            url = urljoin(base, path)
+            return fetch(url) if time.monotonic() < end else Response(url, 0, {}, b"", "not asked any more")
+
         with ThreadPoolExecutor(6, "verify") as pool:
-            responses = pool.map(lambda path: first if path == "" else fetch(urljoin(base, path)), asked)
+            responses = pool.map(ask, asked)
             for path, response in zip(asked, responses, strict=True):
                 equal.pop(path, None)
                 if hashlib.sha256(response.body).hexdigest() == served[path] and response.status == 200:
@@ -149,7 +162,8 @@ def require(result: VerifyResult) -> None:
     if result.answered in (Answered.REFUSED, Answered.SIGN_IN):
         raise PermissionDenied(
             f"The platform does not let this token in to {result.url} ({result.detail}).",
-            hint="Check that DATAROBOT_API_TOKEN belongs to somebody who may open the application.",
+            hint="Check that DATAROBOT_API_TOKEN belongs to somebody who may open the application. If it does, the "
+            "release itself refuses: look at invoke logs; invoke rollback goes back to the one from before.",
         )
     if result.answered is Answered.UNREACHABLE:
         raise VerificationFailed(

@@ -7,8 +7,9 @@ import pytest
 
 from toolkit import converge
 from toolkit.bench import Bench
-from toolkit.errors import DeploymentFailed, TimedOut
+from toolkit.errors import Cancelled, DeploymentFailed, TimedOut
 from toolkit.plan import Shipment
+from toolkit.stack import StackResult
 from toolkit.tools import Places
 
 STEP = {"event": "start", "op": "create", "type": "datarobot:index/applicationSource:ApplicationSource", "name": "s"}
@@ -47,6 +48,22 @@ def test_the_reason_is_told_also_when_there_is_no_time_to_tidy(tmp_path: Path, m
     with pytest.raises(DeploymentFailed, match="Explained"):
         converge._up(any_, any_, any_, bench, lambda _changes: True, "")
     assert heard == ["warning: The platform does not answer."]
+
+
+@pytest.mark.parametrize(("audits", "words"), [(False, "Nothing was changed."), (True, "Nothing more was changed.")])
+def test_who_says_no_is_told_what_was_put_in_order_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audits: bool, words: str
+) -> None:
+    def stopped(_settings: Any, _drive: Any, _wanted: Any, bench: Bench, *_rest: Any, **_options: Any) -> StackResult:
+        bench.on_event({"event": "line", "text": "Removed the application x.", "audit": audits})
+        return StackResult({}, None, stopped=True)
+
+    monkeypatch.setattr(converge, "_try", stopped)
+    bench = Bench(Places(tmp_path, tmp_path, tmp_path, tmp_path), {}, lambda _event: None)
+    any_: Any = None
+    with pytest.raises(Cancelled) as caught:
+        converge._up(any_, any_, any_, bench, lambda _changes: False, "")
+    assert caught.value.message == words
 
 
 def test_a_second_attempt_that_fails_is_explained_like_the_first(

@@ -85,6 +85,16 @@ def test_what_served_before_serves_again(
     assert "cccccccccccc serves again" in error.message
 
 
+def test_what_somebody_else_has_deployed_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings, bench: Bench
+) -> None:
+    """They look at the URL while this run still waits for its own release there."""
+    told = [entry(tmp_path, "g"), entry(tmp_path, "b"), entry(tmp_path, "a")]
+    error, again = gone_back(monkeypatch, tmp_path, settings, bench, told)
+    assert again == []
+    assert "Somebody else has deployed release gggggggggggg since, and that stays." in error.message
+
+
 @pytest.mark.parametrize("id", ["b", "e"], ids=["with another bundle", "with another token"])
 def test_where_the_same_served_before_another_setting_is_the_matter(
     tmp_path: Path,

@@ -118,6 +118,27 @@ def test_a_second_application_of_a_known_source_is_a_stray_without_any_mark(
     assert ids(recovery.look(client, made.state(mark=""))) == [("application", other)]
 
 
+def test_an_application_that_a_colleague_has_made_of_our_source_is_left_alone(
+    platform: LocalPlatform, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Made(platform, MARK)
+    theirs, ours = (platform.store.create_application({"applicationSourceVersionId": made.version}) for _ in range(2))
+    real = client.applications_of
+
+    def applications_of(source: str) -> list[dict[str, Any]]:
+        return [{**one, **({"userId": "colleague"} if one["id"] == theirs["id"] else {})} for one in real(source)]
+
+    monkeypatch.setattr(client, "applications_of", applications_of)
+    found = recovery.look(client, made.state())
+    assert ids(found) == [("application", ours["id"])]
+    assert [other.id for other in found.others] == [theirs["id"]]
+    said, heard = carried_out(monkeypatch, client, made.state())
+    assert heard == ["deploy: stop", "tidy: go", "deploy: go"]
+    assert said[-1].startswith(f"The application {theirs['name']} ({theirs['id']}) runs this stack's source too")
+    assert client.has("application", theirs["id"])
+    assert not client.has("application", ours["id"])
+
+
 def test_what_the_platform_lacks_is_named(platform: LocalPlatform, client: Client) -> None:
     made = Made(platform, MARK)
     client.delete("application", made.application)

@@ -68,6 +68,29 @@ def test_one_that_serves_again_is_the_newest_for_every_machine(tmp_path: Path, c
     assert names(client) == [f"shop-prod-release-{MARK}-{name * 12}" for name in "acd"]
 
 
+def test_what_is_deployed_again_is_sent_again_when_others_have_deployed_since(tmp_path: Path, client: Client) -> None:
+    """The last three stay: what a machine has sent once may be gone, or the first to go."""
+    mine = keep(tmp_path / "mine", "a")
+    assert retained.push(client, "shop-prod", MARK, mine)
+    assert retained.push(client, "shop-prod", MARK, keep(tmp_path / "theirs", "b"))
+    assert retained.push(client, "shop-prod", MARK, mine)
+    for name in "cd":
+        assert retained.push(client, "shop-prod", MARK, keep(tmp_path / "theirs", name))
+    assert names(client) == [f"shop-prod-release-{MARK}-{name * 12}" for name in "acd"]
+    assert retained.push(client, "shop-prod", MARK, keep(tmp_path / "theirs", "b"))
+    assert names(client) == [f"shop-prod-release-{MARK}-{name * 12}" for name in "bcd"]
+    assert retained.push(client, "shop-prod", MARK, mine)
+    assert names(client) == [f"shop-prod-release-{MARK}-{name * 12}" for name in "abd"]
+
+
+def test_what_was_sent_for_a_stack_that_is_gone_is_sent_for_the_new_one(tmp_path: Path, client: Client) -> None:
+    mine = keep(tmp_path, "a")
+    retained.push(client, "shop-prod", MARK, mine)
+    assert retained.push(client, "shop-prod", "ffffffff", mine)
+    assert pull(client, tmp_path / "shelf", "ffffffff") == 0
+    assert [one.id for one in releases.kept(tmp_path / "shelf")] == ["a" * 12]
+
+
 def test_a_release_is_there_once_also_when_the_app_has_another_name_now(tmp_path: Path, client: Client) -> None:
     kept = keep(tmp_path, "a")
     retained.push(client, "shop-prod", MARK, kept)

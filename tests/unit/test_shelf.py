@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from toolkit import settings as configuration
-from toolkit import statefiles
+from toolkit import shelf, statefiles
 from toolkit.bench import Bench
+from toolkit.datarobot import PlatformError
+from toolkit.stack import StackResult
 from toolkit.tools import Places
 
 
@@ -53,6 +58,37 @@ def test_a_login_to_a_place_of_ones_own_is_no_cloud(tmp_path: Path, login: str) 
     assert statefiles.dead_runs(settings, tmp_path) is not None
     local = configuration.load({}, tmp_path / ".env", stack="local", root=tmp_path, defaults={})
     assert statefiles.shelf(local, tmp_path) == (tmp_path / ".toolkit" / "releases" / "local", True)
+
+
+def test_releases_that_cannot_be_fetched_are_no_reason_to_take_an_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {"PULUMI_ACCESS_TOKEN": "pul-0123456789"}
+    settings = configuration.load(environ, None, stack="prod", root=tmp_path, defaults={})
+
+    @contextmanager
+    def platform_client(_settings: Any) -> Iterator[Any]:
+        raise PlatformError("in trouble")
+        yield
+
+    monkeypatch.setattr(shelf.preflight, "platform_client", platform_client)
+    monkeypatch.setattr(shelf.stack, "run", lambda *_arguments: StackResult({}, None, mark="0a1b2c3d"))
+    bench = Bench(Places(tmp_path, tmp_path, tmp_path, tmp_path), {}, lambda _event: None)
+    drive: Any = None
+    with pytest.raises(PlatformError):
+        shelf.there(settings, drive, bench, [])
+
+
+def test_what_is_forgotten_is_no_release_to_go_back_to(tmp_path: Path) -> None:
+    settings = configuration.load({}, None, stack="local", root=tmp_path, defaults={})
+    stacks = tmp_path / ".toolkit" / "state" / ".pulumi" / "stacks" / "bun-to-datarobot"
+    shelf, _ = statefiles.shelf(settings, tmp_path)
+    for folder, name in ((stacks, "local.json"), (stacks, "dev.json"), (shelf / "0a", "release.json")):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    statefiles.forget(settings)
+    assert [path.name for path in stacks.iterdir()] == ["dev.json"]
+    assert not shelf.exists()
 
 
 def test_a_folder_without_its_place_is_below_the_checkout(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from toolkit import verify as module
 from toolkit.errors import PermissionDenied, VerificationFailed
 from toolkit.fetch import Response
 from toolkit.settings import Secret
@@ -131,9 +132,40 @@ def test_an_edge_that_refuses_and_loads_in_turns_is_waited_for() -> None:
 
 
 def test_a_refused_token_does_not_wait_for_the_deadline() -> None:
+    slept: list[float] = []
     platform = Platform(lambda _round, _path: answer(403))
-    run(platform, patience=1000.0)
-    assert platform.rounds == 3
+    result = verify(
+        BASE,
+        SERVED,
+        token=Secret("t"),
+        deadline=time.monotonic() + 1000,
+        fetch=platform,
+        sleep=slept.append,
+    )
+    assert result.answered is Answered.REFUSED
+    assert 5 < sum(slept) < 15
+
+
+def test_a_new_app_may_be_refused_for_some_seconds() -> None:
+    assert run(Platform(lambda number, _path: answer(403) if number < 6 else None)).ok
+
+
+def test_files_that_hang_are_waited_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROUND", 0.5)
+
+    def hangs(_round: int, path: str) -> Response | None:
+        if path:
+            time.sleep(0.3)
+        return Response(BASE + path, 0, {}, b"", "no answer") if path else None
+
+    for number in range(60):
+        monkeypatch.setitem(SERVED, f"{number}.js", SERVED["a.js"])
+    began = time.monotonic()
+    found = run(Platform(hangs), patience=0.1)
+    assert time.monotonic() - began < 2.0
+    assert len(found.missing) == len(SERVED) - 1
+    with pytest.raises(VerificationFailed):
+        require(found)
 
 
 @pytest.mark.parametrize("path", ["https://evil.test/x", "//evil.test/x", "/x", "../other/x"])

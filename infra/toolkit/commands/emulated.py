@@ -46,13 +46,16 @@ def emulator_status(root: Path, data: str, *, as_json: bool) -> None:
 
 @command
 def emulator_reset(root: Path, data: str, *, yes: bool) -> None:
-    """Empty the local platform."""
+    """Empty the local platform. Raises StackLocked while the stack `local` is worked on."""
     console = Console()
     _confirm(console, "Remove all applications of the local platform?", "Nothing was removed.", yes=yes)
     settings = local_settings(root, data, 0)
-    control().reset(settings.emulator_data)
-    if not data:
-        statefiles.forget(settings)
+    if data:
+        control().reset(settings.emulator_data)
+    else:
+        with statefiles.locked(settings):
+            control().reset(settings.emulator_data)
+            statefiles.forget(settings)
     console.line("The local platform is empty again.")
 
 
