@@ -79,6 +79,7 @@ DOES = {
     "stamps": "which files have not changed",
     "deadruns": "runs that have died",
     "liveness": "does a process live?",
+    "sidecars": "what a killed Pulumi leaves",
 }
 # The first room of a row, and what the rows from there on are for, with their colour.
 ZONES = {

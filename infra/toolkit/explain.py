@@ -216,7 +216,8 @@ PROVIDER = (
     ),
     _rule(
         "cut",
-        r": EOF\b|connection reset|broken pipe|unexpected EOF|i/o timeout|context deadline exceeded|TLS handshake",
+        r"(?<!checkpoint): EOF\b|connection reset|broken pipe|unexpected EOF|i/o timeout|context deadline exceeded"
+        r"|TLS handshake",
         "The connection to the platform broke off in the middle of a request.",
         AGAIN,
         heals=True,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit import child, deadruns, explain, stackconfig
+from toolkit import child, deadruns, explain, sidecars, stackconfig
 from toolkit.child import Driver, Event, Warm
 from toolkit.errors import (
     Cancelled,
@@ -125,6 +125,7 @@ def run(
     Raises StackMissing, StackLocked, ToolMissing or DeploymentFailed (its details are Pulumi's own diagnostics), and
     Stopped when the person ended it; the child is never left behind.
     """
+    mend(driver.environ.get("PULUMI_BACKEND_URL", ""), driver.stack, on_event)
     request = _request(driver, action, inputs, refresh=refresh, message=message, most=most)
     if state is not None:
         request["state"] = state
@@ -143,6 +144,13 @@ def run(
         on_event(unlocked(owner))
         _carried_out(driver, {**request, "action": "cancel", "inputs": None}, _silent, {})
         return _carried_out(driver, request, on_event, replies)
+
+
+def mend(address: str, stack: str, on_event: OnEvent) -> None:
+    """Remove what keeps Pulumi from reading a state: empty side files of a Pulumi that was killed (`sidecars`)."""
+    for name in sidecars.mend(address, stackconfig.PROJECT, stack):
+        text = f"A Pulumi that was killed has left {name} empty, which keeps the state from being read: it was removed."
+        on_event({"event": "line", "text": text, "audit": True})
 
 
 def ask_ahead(driver: Driver, warm: Warm, inputs: StackInputs, message: str, settled: Callable[[Event], bool]) -> None:

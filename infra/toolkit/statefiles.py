@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from toolkit import stack, stackconfig
+from toolkit import sidecars, stack, stackconfig
 from toolkit.child import Event
 from toolkit.errors import StackLocked
 from toolkit.settings import Settings
@@ -72,7 +72,7 @@ def shelf(settings: Settings, pulumi_home: Path) -> tuple[Path, bool]:
     is this checkout's own.
     """
     own = _own_shelf(settings)
-    folder = _folder(state_backend(settings, pulumi_home).get("PULUMI_BACKEND_URL", ""))
+    folder = sidecars.folder(state_backend(settings, pulumi_home).get("PULUMI_BACKEND_URL", ""))
     if folder is None:
         return own, False
     if folder == _own_state(settings).resolve():
@@ -245,20 +245,22 @@ def lock_owner(settings: Settings, pulumi_home: Path) -> stack.LockOwner | None:
 
 
 def forget_the_dead(settings: Settings, pulumi_home: Path, on_event: OnEvent) -> None:
-    """Remove the lock of a run that died on this machine, where the state lies in a folder.
+    """Remove what a run that died on this machine has left of its lock and beside it, where the state is in a folder.
 
-    Elsewhere it goes when somebody needs the lock (`stack.run`); a command that finds nothing to do needs none.
+    Elsewhere the lock goes when somebody needs it (`stack.run`); a command that finds nothing to do needs none.
     """
+    on_event = audited(settings, on_event)
+    stack.mend(state_backend(settings, pulumi_home).get("PULUMI_BACKEND_URL", ""), settings.stack, on_event)
     with suppress(OSError, ValueError, KeyError):
         for path, owner in _locks(settings, pulumi_home):
             if stack.is_dead(owner, dead_runs(settings, pulumi_home)):
                 path.unlink(missing_ok=True)
-                audited(settings, on_event)(stack.unlocked(owner))
+                on_event(stack.unlocked(owner))
 
 
 def _locks(settings: Settings, pulumi_home: Path) -> Iterator[tuple[Path, stack.LockOwner]]:
     """Pulumi's locks of the stack, where the state lies in a folder, with those who hold them."""
-    state = _own_state(settings) if _is_own(settings, pulumi_home) else _folder(_address(settings, pulumi_home))
+    state = _own_state(settings) if _is_own(settings, pulumi_home) else sidecars.folder(_address(settings, pulumi_home))
     if state is None:
         return
     folder = state / ".pulumi" / "locks" / "organization" / stackconfig.PROJECT / settings.stack
@@ -270,12 +272,6 @@ def _locks(settings: Settings, pulumi_home: Path) -> Iterator[tuple[Path, stack.
 def _is_own(settings: Settings, pulumi_home: Path) -> bool:
     elsewhere = settings.stack != stackconfig.LOCAL and (settings.access_token or _login(pulumi_home))
     return not settings.backend_url and not elsewhere
-
-
-def _folder(url: str) -> Path | None:
-    """The folder that a backend's address names; None when it is none of this machine."""
-    parts = urlsplit(url)
-    return Path(unquote(parts.path)) if parts.scheme == "file" and not parts.netloc else None
 
 
 def _bare(url: str) -> str:

@@ -73,6 +73,23 @@ def test_a_renamed_app_that_failed_and_is_named_back_converges(checkout: Checkou
     assert checkout.deploy(UNSMOKED, APP_NAME="one")["changes"] == {"same": 3}
 
 
+def test_a_state_beside_which_a_killed_pulumi_has_left_an_empty_file_is_read_again(checkout: Checkout) -> None:
+    checkout.deploy()
+    folders = checkout.root / ".toolkit" / "state" / ".pulumi"
+    beside = [*folders.glob("stacks/*/local.json*.attrs"), *folders.glob("history/*/local/*.attrs")]
+    assert len(beside) > 2
+    for path in beside:
+        path.write_text("")
+    told = checkout.invoke("history", "--stack", "local")
+    assert told.code == 0, told.stderr
+    for path in beside:
+        path.write_text("")
+    done = checkout.invoke("deploy", "--stack", "local", "--yes", "--json")
+    assert done.code == 0, done.stdout + done.stderr
+    assert done.last["changes"] == {"same": 3}
+    assert "local.json.attrs empty" in (checkout.root / ".toolkit" / "audit.log").read_text()
+
+
 def test_an_emptied_platform_is_deployed_to_anew(checkout: Checkout) -> None:
     checkout.deploy()
     assert checkout.invoke("emulator.reset", "--yes").code == 0
