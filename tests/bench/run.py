@@ -36,9 +36,10 @@ BARE_SMOKE = Path(__file__).parent / "bare_smoke.py"
 
 NOTE = """\
 The first deployment takes longer than its bounds by what the smoke test takes, above all the three seconds for which it
-watches that a new app stays up. Where a platform builds at once that is a third of the whole; where it takes its time,
-as DataRobot does, it is not. The three seconds are not shortened for it: an app that dies after two would be let
-through."""
+watches that a new app stays up. Where the base image is there already and a platform builds at once, that is a third of
+the whole; where the platform takes its time, as DataRobot does, or a machine deploys for the first time and has its
+base image to make or to fetch, it is not. The three seconds are not shortened for it: an app that dies after two would
+be let through."""
 
 
 def paired(name: str, rounds: int, limit: float, ours: Callable[[], float], bare: Callable[[], float]) -> Measure:
