@@ -64,7 +64,8 @@ def with_credentials(engine: docker.DockerClient, ask: Callable[[], T]) -> T:
         except (StoreError, DockerException) as error:
             if not isinstance(error, StoreError) and not isinstance(error.__cause__ or error.__context__, StoreError):
                 raise
-    engine.api._auth_configs = AuthConfig({})  # reload_config() can only read a file
+    # One that is empty makes docker-py read the file again.
+    engine.api._auth_configs = AuthConfig({"auths": {**engine.api._auth_configs.auths, "none.invalid": {}}})
     return ask()
 
 

@@ -81,26 +81,24 @@ def prove(
         return found
     begun = time.monotonic()
     with ExitStack() as stack:
-        report = smoke.before_build(release.staged, accept=accept)
+        masks = Masks((chosen.full_token, *chosen.secrets))
+        report = smoke.before_build(release.staged, accept=accept, masks=masks)
         app: AppImage | None = None
         if report.verdict != "fail" and not chosen.only_of("source"):
             client, address = engines.connect(bench.environ, bench.places.home)
             stack.callback(client.close)
             try:
                 app = build(client, settings, release, bench, fresh=fresh)
-                report = smoke.after_build(release.staged, app, accept=accept)
+                report = smoke.after_build(release.staged, app, accept=accept, masks=masks)
                 if found and found.release.get("image") == app.digest:
                     # This very image was seen before: that it stays up, and what it leaves on its disk.
                     chosen = dataclasses.replace(chosen, settle=0.0, writes=found.wrote)
             except HookFailed as error:
-                report = smoke.before_build(release.staged, error, accept=accept)
+                report = smoke.before_build(release.staged, error, accept=accept, masks=masks)
         with bench.phase("smoke", f"{settings.bundle.id}, {chosen.mode}") as say:
             if app is None or chosen.only_of("source", "build"):
-                masks = Masks((chosen.full_token,), chosen.secrets)
                 wanted = tuple(
-                    masks.check(one)
-                    for one in report.checks
-                    if one.status == "fail" or one.family in (chosen.only or one.family)
+                    one for one in report.checks if one.status == "fail" or one.family in (chosen.only or one.family)
                 )
                 mode = {"mode": chosen.mode, "bundle": settings.bundle.id}
                 report = dataclasses.replace(report, release=mode, checks=wanted)
@@ -243,10 +241,14 @@ def _stands(found: SmokeReport, release: Release, bench: Bench) -> bool:
 
 
 def _valid_report(path: Path, accept: Sequence[accepted.Acceptance]) -> SmokeReport | None:
+    """Give the report of an app that ran and passed; what has failed is no proof, whatever is accepted since."""
     try:
         if time.time() - path.stat().st_mtime > SMOKE_VALID:
             return None
-        report = accepted.apply(SmokeReport.read(path), accept)
+        told = SmokeReport.read(path)
+        if told.verdict == "fail" or "environment" not in told.release:
+            return None
+        report = accepted.apply(told, accept)
     except (OSError, ValueError, KeyError):
         return None
     return report if report.verdict != "fail" else None

@@ -57,6 +57,7 @@ SHELLS_OWN = frozenset(
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ALWAYS_THERE = {"DATAROBOT_API_TOKEN", "DATAROBOT_ENDPOINT"}
+ADDRESS = re.compile(r"https?://[^@?#\s]+")  # without a login in it
 SHORTEST_SECRET = 8
 KEY_SCOPES = ("viewer", "user", "admin")
 
@@ -195,8 +196,13 @@ class Settings:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """All secrets that are known here: none of them may be in a file that ships."""
-        named = [Secret(value) for key, value in self.app_env.items() if SECRET_NAME.search(key)]
+        named = [Secret(value) for key, value in self.app_env.items() if is_secret(key, value)]
         return tuple(secret for secret in (self.token, self.access_token, self.passphrase, *named) if secret)
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable holds a secret: it is called so, and does not only say where to get one (AUTH_URL)."""
+    return SECRET_NAME.search(name) is not None and not ADDRESS.fullmatch(value)
 
 
 def load(

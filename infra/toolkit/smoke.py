@@ -69,17 +69,21 @@ def run(
 
 
 def before_build(
-    staged: StagedSource, error: HookFailed | None = None, *, accept: Sequence[Acceptance] = ()
+    staged: StagedSource,
+    error: HookFailed | None = None,
+    *,
+    accept: Sequence[Acceptance] = (),
+    masks: Masks | None = None,
 ) -> SmokeReport:
     """Ask what can be asked of the files alone; with `error` also what the build step says by it.
 
-    A verdict of "fail" means that there is nothing to run.
+    A verdict of "fail" means that there is nothing to run. No answer tells what `masks` hides.
     """
     sources = Sources(staged)
     asked = [check(sources) for check in source.CHECKS]
     if error is not None:
         asked.append(build.hook(sources, error))
-    return _report(asked, accept)
+    return _report(asked, accept, masks)
 
 
 def refused(refusal: NotShippable) -> SmokeReport:
@@ -87,13 +91,17 @@ def refused(refusal: NotShippable) -> SmokeReport:
     return _report([source.refused(refusal.details, refusal.hint)], ())
 
 
-def after_build(staged: StagedSource, image: AppImage, *, accept: Sequence[Acceptance] = ()) -> SmokeReport:
+def after_build(
+    staged: StagedSource, image: AppImage, *, accept: Sequence[Acceptance] = (), masks: Masks | None = None
+) -> SmokeReport:
     """Ask what can be asked without running the app."""
     built = Built(staged, image.log, build=image.build)
-    return _report([*(check(built) for check in source.CHECKS), build.hook(built), build.output(built)], accept)
+    return _report([*(check(built) for check in source.CHECKS), build.hook(built), build.output(built)], accept, masks)
 
 
-def _report(checks: Iterable[Check], accept: Sequence[Acceptance]) -> SmokeReport:
+def _report(checks: Iterable[Check], accept: Sequence[Acceptance], masks: Masks | None = None) -> SmokeReport:
+    if masks is not None:
+        checks = map(masks.check, checks)
     return accepted.apply(SmokeReport({}, 0.0, merge(checks, partial(accepted.taken, entries=accept))), accept)
 
 
@@ -115,7 +123,7 @@ class _Smoke:
         self._host = host
         self._app_id = secrets.token_hex(12)
         self._restricted = Secret(secrets.token_urlsafe(48))
-        self._masks = Masks((self._restricted, options.full_token), options.secrets)
+        self._masks = Masks((self._restricted, options.full_token, *options.secrets))
         self._accept = accept
         self._record = Record(options.only, on_event, self._masks, accept)
         self._run_id = engines.new_run()

@@ -6,15 +6,15 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import docker
 import pytest
-from docker.auth import AuthConfig
 
 from toolkit import baseimage, bundles
 from toolkit.baseimage import BaseImageOptions
-from toolkit.engine import OWNER_LABEL, RUN_LABEL, machine
+from toolkit.engine import OWNER_LABEL, RUN_LABEL, connect, machine
 from toolkit.errors import ToolMissing
 from toolkit.image.app import build_app
 from toolkit.image.environment import build_environment
@@ -206,16 +206,22 @@ def test_a_mirror_is_tried_for_bun_only(engine: docker.DockerClient) -> None:
 
 
 def test_a_program_that_keeps_logins_and_is_gone_stops_nothing(
-    engine: docker.DockerClient, options: BaseImageOptions, tmp_path: Path
+    options: BaseImageOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "Dockerfile").write_text("FROM oven/bun:1-debian\nLABEL of=a-test\n")
-    gone = AuthConfig({"credsStore": "gone"})
-    engine.api._auth_configs = gone
-    assert build_environment(engine, tmp_path, base=options, fresh=True).built
-    engine.api._auth_configs = gone
-    with pytest.raises(ToolMissing, match="registry.invalid/x:1 cannot be pulled") as caught:
-        baseimage.ensure(engine, "registry.invalid/x:1", options)
-    assert "docker-credential" not in str(caught.value)
+    """As a desktop leaves it behind that was removed."""
+    (tmp_path / "environment").mkdir()
+    (tmp_path / "environment" / "Dockerfile").write_text("FROM oven/bun:1-debian\nLABEL of=a-test\n")
+    (tmp_path / "config.json").write_text('{"auths": {}, "credsStore": "gone"}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    for _ in range(2):  # the first request that needs a login may be either
+        engine, _ = connect(os.environ, Path.home())
+        with closing(engine):
+            with pytest.raises(ToolMissing, match="registry.invalid/x:1 cannot be pulled") as caught:
+                baseimage.ensure(engine, "registry.invalid/x:1", options)
+            assert "redential" not in caught.value.message
+    engine, _ = connect(os.environ, Path.home())
+    with closing(engine):
+        assert build_environment(engine, tmp_path / "environment", base=options, fresh=True).built
 
 
 def test_a_mirror_gives_the_image_under_the_name_that_the_dockerfile_asks_for(

@@ -708,8 +708,10 @@ def test_with_sudo_it_is_installed_for_this_users_group(machine: Machine) -> Non
     assert "dockerd --group=staff" in machine.log
 
 
-@pytest.mark.parametrize("right", [True, False])
-def test_sudo_asks_for_its_password_at_a_terminal_once(machine: Machine, right: bool) -> None:
+@pytest.mark.parametrize(("word", "keeps"), [("right", True), ("wrong", True), ("right", False)])
+def test_sudo_asks_for_its_password_at_a_terminal_once(machine: Machine, word: str, keeps: bool) -> None:
+    """Where it keeps no word of it, nothing can be done either: each step would ask again."""
+    right = word == "right" and keeps
     debian(machine)
     somebody(machine, sudo=False)
     machine.program(
@@ -719,8 +721,9 @@ echo "sudo $*" >>"{machine.folder}/log"
 if [ "$1" = -v ]; then
   printf 'Password: ' >&2
   read -r word
-  [ "$word" = right ] && touch "{machine.folder}/known" && exit 0
-  exit 1
+  [ "$word" = right ] || exit 1
+  {"touch" if keeps else "true"} "{machine.folder}/known"
+  exit 0
 fi
 [ -e "{machine.folder}/known" ] || {{ echo "sudo: a password is required" >&2; exit 1; }}
 shift 2
@@ -728,7 +731,7 @@ exec "$@"
 """,
     )
     ours, theirs = pty.openpty()
-    os.write(ours, b"right\n" if right else b"wrong\n")
+    os.write(ours, f"{word}\n".encode())
     process = subprocess.Popen(
         [machine.bin / "sh", machine.checkout / "bootstrap", "true"],
         cwd="/",

@@ -23,6 +23,9 @@ TOKEN = "NjVmMDAwMDAwMDAw.abc-DEF/123="
     [
         f"token is {TOKEN}!",
         f"first ten {TOKEN[:10]}",
+        f"the first {TOKEN[:8]}...",
+        f"the end {TOKEN[12:]}",
+        f"cut {base64.b64encode(TOKEN.encode()).decode()[:30]}",
         quote(TOKEN, safe=""),
         base64.b64encode(TOKEN.encode()).decode(),
         base64.b64encode(b"Bearer " + TOKEN.encode()).decode(),
@@ -32,18 +35,23 @@ TOKEN = "NjVmMDAwMDAwMDAw.abc-DEF/123="
 def test_no_part_of_a_token_is_told(shown: str) -> None:
     text = Masks((Secret(TOKEN), None)).text(shown)
     assert "****" in text
-    for part in (TOKEN[:10], TOKEN[10:], base64.b64encode(TOKEN.encode()).decode()[8:24], quote(TOKEN[10:], safe="")):
+    for part in (TOKEN[:8], TOKEN[14:], base64.b64encode(TOKEN.encode()).decode()[8:24], quote(TOKEN[10:], safe="")):
         assert part not in text
 
 
 def test_other_secrets_are_hidden_as_they_are_and_words_stay() -> None:
-    masks = Masks((Secret("placeholder-of-a-token-1234"),), (Secret("password1"),))
-    assert masks.text("the password1 is no password2") == "the **** is no password2"
+    masks = Masks(
+        (Secret("placeholder-of-a-token-1234"), Secret("correct horse battery staple"), Secret("Prod-password"))
+    )
+    assert masks.text("the Prod-password is no password, and no Prod") == "the **** is no password, and no Prod"
     assert masks.text("placeholder-of-a-token-1234, or placeholder-x") == "****, or placeholder-x"
+    assert masks.text("placeholder-of-a-token-12 (cut)") == "**** (cut)"
+    assert masks.text("correct horse battery staple; a correct horse") == "****; a correct horse"
+    assert Masks((Secret("s3cr3t-of-the-app-0123456789"),)).text("--db=s3cr3t-of-the-ap") == "--db=****"
 
 
 def test_a_short_or_empty_secret_hides_nothing() -> None:
-    assert Masks((Secret(""), Secret("a")), (Secret("b"),)).text("a b") == "a b"
+    assert Masks((Secret(""), Secret("a"), Secret("short"))).text("a short b") == "a short b"
 
 
 def test_answers_are_told_without_secrets_in_the_report_and_on_the_way(tmp_path: Path) -> None:

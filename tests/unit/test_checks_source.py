@@ -114,6 +114,11 @@ def test_package_json_is_read_as_bun_reads_it(text: str, tmp_path: Path) -> None
         ('{"a"}', "Expecting ':' delimiter"),
         ("", "Expecting value"),
         ("[" * 3000, "Nested too deeply"),
+        ('{"a":' * 3000, "Nested too deeply"),
+        ("/**/ " + '{"a":' * 3000 + "1" + "}" * 3000, "Nested too deeply"),
+        ('{"a": 1,,}', "Expecting property name enclosed in double quotes"),
+        ('{"a": [,]}', "Expecting value"),
+        ("{,}", "Expecting property name enclosed in double quotes"),
     ],
 )
 def test_a_package_json_that_bun_cannot_read_is_named(text: str, words: str, tmp_path: Path) -> None:

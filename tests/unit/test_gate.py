@@ -11,11 +11,12 @@ import pytest
 from docker.errors import ImageNotFound
 
 from toolkit import gate
+from toolkit.accepted import Acceptance
 from toolkit.bench import Bench
 from toolkit.errors import ToolMissing
 from toolkit.image.environment import digest_now
 from toolkit.options import SmokeOptions
-from toolkit.report import SmokeReport, failed, passed, warned
+from toolkit.report import Check, SmokeReport, failed, passed, warned
 from toolkit.tools import Places
 
 
@@ -108,6 +109,24 @@ def test_a_proof_stands_where_nothing_can_be_built(
     release: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert stands(release, None, monkeypatch, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("check", "release", "counts"),
+    [
+        (passed("crawl.links", "x"), {"environment": "e"}, True),
+        (warned("crawl.links", "x", hint="h"), {"environment": "e"}, True),
+        (failed("crawl.links", "x", hint="h"), {"environment": "e"}, False),  # it was not accepted when it ran
+        (passed("crawl.links", "x"), {}, False),  # nothing was built
+    ],
+)
+def test_what_has_failed_is_no_proof_whatever_is_accepted_since(
+    check: Check, release: dict[str, str], counts: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "proof.json"
+    SmokeReport(release, 0.0, (check,)).write(path)
+    accept = [Acceptance("crawl.links", "known")]
+    assert (gate._valid_report(path, accept) is not None) is counts
 
 
 def test_a_proof_is_that_of_one_browser_and_of_this_toolkit(

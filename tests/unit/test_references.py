@@ -151,6 +151,7 @@ def test_a_worker_is_named_once() -> None:
         ('new WebSocket(new URL("live", import.meta.url))', [(PAGE + "live", Kind.SOCKET)]),
         ('new Request(new URL("api/items", import.meta.url))', [(PAGE + "api/items", Kind.CALL)]),
         ('axios.get(new URL("api/items", import.meta.url))', [(PAGE + "api/items", Kind.CALL)]),
+        ('axios.defaults.baseURL = "/x"; axios.get(new URL("./d.json", import.meta.url))', [("./d.json", Kind.ASSET)]),
     ],
 )
 def test_what_is_put_beside_a_module_is_a_file_when_it_looks_like_one(

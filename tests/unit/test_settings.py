@@ -511,7 +511,13 @@ def test_the_stack_is_named_by_the_environment_or_else_by_dotenv(tmp_path: Path)
 
 
 def test_known_secrets_include_what_the_app_is_given_under_such_a_name(tmp_path: Path) -> None:
-    environ = {"APP_ENV_KEYS": "MY_PASSWORD,COLOUR", "MY_PASSWORD": "hunter2-hunter2", "COLOUR": "green"}
-    assert [secret.reveal() for secret in load(environ, None, stack="local", root=tmp_path).secrets] == [
-        "hunter2-hunter2"
-    ]
+    told = {
+        "MY_PASSWORD": "hunter2-hunter2",
+        "COLOUR": "green",
+        "AUTH_URL": "https://sso.example.com/realms/shop",  # where to get one
+        "KEY_URL": "https://ann:hunter2@keys.example.com",
+        "TOKEN_URL": "https://sso.example.com/?key=0123456789",
+    }
+    environ = {"APP_ENV_KEYS": ",".join(told), **told}
+    found = load(environ, None, stack="local", root=tmp_path).secrets
+    assert [secret.reveal() for secret in found] == [told[name] for name in ("MY_PASSWORD", "KEY_URL", "TOKEN_URL")]

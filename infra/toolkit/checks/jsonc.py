@@ -18,15 +18,20 @@ def loads(text: str) -> Any:
     """Read a document. Raises JSONDecodeError."""
     text = text.removeprefix("\ufeff")
     try:
-        return json.loads(text)
-    except RecursionError:
-        raise json.JSONDecodeError("Nested too deeply", text, 0) from None
+        return _strictly(text)
     except json.JSONDecodeError:
         syntax = Syntax(f"({text}\n)")  # a script in which the document is the only expression
         try:
             return _document(syntax)
         except (ValueError, RecursionError):
-            return json.loads(_without_comments(syntax)[1:-2])  # an error that is no comment's
+            return _strictly(_without_comments(syntax)[1:-2])  # an error that is no comment's
+
+
+def _strictly(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise json.JSONDecodeError("Nested too deeply", text, 0) from None
 
 
 def _without_comments(syntax: Syntax) -> str:
@@ -74,4 +79,8 @@ def _pair(syntax: Syntax, node: Node) -> tuple[str, Any]:
 
 
 def _parts(node: Node) -> list[Node]:
-    return [part for part in node.named_children if part.type != "comment"]
+    """What a node holds. Raises ValueError where something lacks between two commas."""
+    parts = [part for part in node.named_children if part.type != "comment"]
+    if sum(part.type == "," for part in node.children) > len(parts):
+        raise ValueError(node.type)
+    return parts

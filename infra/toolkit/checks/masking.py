@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import quote
 
 from toolkit.report import Check
 from toolkit.settings import Secret
-from toolkit.settings import masked as without
 
 SHOWN_PART = 10  # this many first characters of a token in a log are enough to call it leaked
 LEAST = 8  # characters of a secret: what is shorter may stand in any text
+PIECE = 12  # characters of a piece of a secret that tells it
+ENCODED = 16  # characters of the base64 of a secret that tell it
 _REST = r"[\w.~+/%=-]*"
 
 
 def marks_of(value: str, *, beginning: int = SHOWN_PART) -> list[bytes]:
     """What betrays a token: its beginning, and its base64 at each of the three alignments."""
-    found = {value[:beginning].encode(), quote(value, safe="")[:beginning].encode()}
+    found = {value[:beginning].encode(), quote(value, safe="")[:beginning].encode(), *_encoded(value)}
+    return sorted(found)
+
+
+def _encoded(value: str) -> Iterator[bytes]:
     if len(value) >= 12:
         for shift in range(3):
             encoded = base64.b64encode(b"\0" * shift + value.encode()).decode()
-            found.add(encoded[4 if shift else 0 :].rstrip("=")[:-1].encode())
-    return sorted(found)
+            yield encoded[4 if shift else 0 :].rstrip("=")[:-1].encode()
 
 
 def telling_beginning(value: str) -> int:
@@ -35,22 +39,19 @@ def telling_beginning(value: str) -> int:
 
 
 class Masks:
-    """Hides secrets in texts: `tokens` also in part and encoded, as programs print them, `others` as they are."""
+    """Hides secrets in texts, also in part and encoded, as programs like to print them.
 
-    def __init__(self, tokens: Iterable[Secret | None] = (), others: Iterable[Secret] = ()) -> None:
-        values = [token.reveal() for token in tokens if token is not None]
-        marks = [
-            re.escape(mark.decode()) + _REST
-            for value in values
-            if len(value) >= LEAST
-            for mark in marks_of(value, beginning=telling_beginning(value))
-        ]
-        self._pattern = re.compile("|".join(marks)) if marks else None
-        self._others = tuple(others)
+    A secret that looks like words is hidden as a whole only, and what is cut off after many characters of it.
+    """
+
+    def __init__(self, secrets: Iterable[Secret | None] = ()) -> None:
+        values = [secret.reveal() for secret in secrets if secret is not None]
+        marks = {mark for value in values if len(value) >= LEAST for mark in _marks(value)}
+        patterns = (re.escape(mark) + _REST for mark in sorted(marks, key=len, reverse=True))
+        self._pattern = re.compile("|".join(patterns)) if marks else None
 
     def text(self, text: str) -> str:
         """Give the text without the secrets."""
-        text = without(text, self._others)
         return self._pattern.sub("****", text) if self._pattern else text
 
     def check(self, check: Check) -> Check:
@@ -62,3 +63,19 @@ class Masks:
             evidence=tuple(map(self.text, check.evidence)),
             hint=self.text(check.hint),
         )
+
+
+def _marks(value: str) -> Iterator[str]:
+    """What a text that tells a secret has in it: the whole, and pieces that do not look like words."""
+    quoted = quote(value, safe="")
+    for written in {value, quoted}:
+        yield written
+        for start in range(len(written) - PIECE + 1):
+            piece = written[start : start + PIECE]
+            if telling_beginning(piece) == SHOWN_PART:
+                yield piece
+    if telling_beginning(value) == SHOWN_PART:
+        yield value[:LEAST]
+    elif len(value) >= 2 * SHOWN_PART:
+        yield value[: 2 * SHOWN_PART]
+    yield from (encoded.decode()[:ENCODED] for encoded in _encoded(value))

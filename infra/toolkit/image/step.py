@@ -18,7 +18,7 @@ from toolkit.bundles import Bundle
 from toolkit.engine import LABEL, OWNER_LABEL, RUN_LABEL, new_run
 from toolkit.image.files import HOOKS
 from toolkit.image.model import PROXY_KEYS, EnvironmentImage
-from toolkit.settings import SECRET_NAME
+from toolkit.settings import is_secret
 
 BUILD_FOLDER = "/run/bun-to-datarobot"
 BUILD_OWNER = "build"
@@ -28,11 +28,11 @@ TO_ITS_END = "@build-app.sh-came-to-its-end@"
 
 
 def mask(content: bytes) -> bytes:
-    """Give the runtime `.env` with placeholders for the values of secret-looking keys, for the build step to see."""
+    """Give the runtime `.env` with placeholders for secrets (`is_secret`), for the build step to see."""
     values = dotenv_values(stream=io.StringIO(content.decode("utf-8", "replace")), interpolate=False)
     lines = []
     for key, value in values.items():
-        shown = PLACEHOLDER + key if SECRET_NAME.search(key) else (value or "")
+        shown = PLACEHOLDER + key if is_secret(key, value or "") else (value or "")
         lines.append(f"{key}={shlex.quote(shown)}\n")
     return "".join(lines).encode()
 

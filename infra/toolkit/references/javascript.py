@@ -241,7 +241,8 @@ class _Script:
         outer = node.parent.parent if node.parent is not None and node.parent.type == "arguments" else None
         called = outer and (outer.child_by_field_name("function") or outer.child_by_field_name("constructor"))
         name = GLOBALS.sub("", self._syntax.text(called)) if called else ""
-        if name in _TAKES_URL or name.endswith("Worker") or _CLIENTS.match(name):
+        told = name in _TAKES_URL or name.endswith("Worker") or _CLIENTS.match(name)
+        if told and outer and not self._remade(outer, name.split(".")[0]):
             return
         known = self._known(path)
         if not known or _FILE.search(urlsplit(known).path):
