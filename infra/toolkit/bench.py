@@ -96,6 +96,16 @@ class Bench:
 
         return replace(self, on_event=on_event, limits=limits, pulse=pulse)
 
+    def noting(self, wanted: Callable[[Event], bool], noted: list[Event]) -> Bench:
+        """Give a bench that also adds the events that are `wanted` to `noted`."""
+
+        def on_event(event: Event) -> None:
+            if wanted(event):
+                noted.append(event)
+            self.on_event(event)
+
+        return replace(self, on_event=on_event)
+
     def line(self, text: str) -> None:
         """Pass on a line of output of the phase that runs."""
         self.on_event({"event": "line", "text": text})

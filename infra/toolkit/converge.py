@@ -83,7 +83,7 @@ def _up(
     """Preview, ask, and carry out; a failed attempt's leftovers are removed, and when they were in the way, again."""
     again = False
     put_in_order: list[Event] = []
-    bench = _noting(bench, put_in_order)
+    bench = bench.noting(lambda event: bool(event.get("audit")), put_in_order)
     while True:
         try:
             result = _try(settings, drive, wanted, bench, confirm, message, refresh=refresh, warm=warm)
@@ -107,17 +107,6 @@ def _up(
             "Pulumi ended without the outputs of the stack.", hint="Run it again; when it stays: invoke status"
         )
     return result.outputs, result.changes
-
-
-def _noting(bench: Bench, noted: list[Event]) -> Bench:
-    """Give a bench that also notes what was put in order before anybody was asked."""
-
-    def on_event(event: Event) -> None:
-        if event.get("audit"):
-            noted.append(event)
-        bench.on_event(event)
-
-    return dataclasses.replace(bench, on_event=on_event)
 
 
 def _try(

@@ -80,7 +80,7 @@ def deploy(
     """
     started = time.monotonic()
     attempts: list[Event] = []
-    bench = _noting(bench.limited(settings.phase_seconds), "up", attempts)
+    bench = bench.limited(settings.phase_seconds).noting(lambda event: event["event"] == "up", attempts)
     with _at_work(settings, bench):
         settings = preflight.with_local_platform(settings, bench)
         with beside(settings, bench) as work:
@@ -103,7 +103,8 @@ def deploy(
                     raise
                 raise _rolled_back(settings, drive, release, bench, error, len(attempts)) from error
         if report.served:
-            shelf.keep(settings, drive, release, report.served, bench)
+            changed = any(kind != "same" for kind in changes)
+            shelf.keep(settings, drive, release, report.served, bench, changed=changed)
     bench.on_event({"event": "platform", "platform_version": platform_version})
     return Deployed(outputs, changes, release.digest, verified, time.monotonic() - started)
 
@@ -177,17 +178,6 @@ def _is_down(settings: Settings, drive: Driver, bench: Bench) -> bool:
         running = [found for found in ids if client.has("application", found)]
         return not running or any(client.application(found).get("status") == "failed" for found in running)
     return False
-
-
-def _noting(bench: Bench, name: str, noted: list[Event]) -> Bench:
-    """Give a bench that also notes its events of a name."""
-
-    def on_event(event: Event) -> None:
-        if event["event"] == name:
-            noted.append(event)
-        bench.on_event(event)
-
-    return dataclasses.replace(bench, on_event=on_event)
 
 
 def _order(entries: Sequence[history.Entry]) -> list[tuple[str, str]]:

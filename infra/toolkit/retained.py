@@ -39,6 +39,11 @@ def words(mark: str) -> str:
     return f"-release-{mark}-"
 
 
+def is_sent(kept: Kept) -> bool:
+    """Whether the platform has a release already, or had it."""
+    return bool(_sent(kept.folder))
+
+
 def push(
     client: Client, base_name: str, mark: str, kept: Kept, *, again: bool = False, instead: Collection[str] = ()
 ) -> bool:

@@ -35,11 +35,14 @@ def keep(
     release: Release,
     served: Mapping[str, str],
     bench: Bench,
+    *,
     again: Kept | None = None,
+    changed: bool = True,
 ) -> None:
     """Keep what was proved, for other machines too; what cannot be kept does not undo a deployment.
 
     `again` is what the release was kept as when it was deployed first: other machines are told that it serves again.
+    Where nothing has `changed`, what was sent once is not looked for on the platform.
     """
     folder, shared = statefiles.shelf(settings, bench.pulumi_home)
     try:
@@ -55,7 +58,7 @@ def keep(
                 served,
                 commit=again.commit if again else history.commit(settings.root),
             )
-            if not shared:
+            if not shared and (changed or not retained.is_sent(kept)):
                 mark = stack.run(drive, "describe").mark
                 with preflight.platform_client(settings) as client:
                     name = staging.inputs(settings, release).base_name

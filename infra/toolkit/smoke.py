@@ -141,7 +141,8 @@ class _Smoke:
         record.ask(replace(context, left_behind=tuple(left)), lifecycle.left_behind)
         base = self._image.environment.base
         asked = [check for check in record.checks if record.wanted(check.family)]
-        report = SmokeReport(
+        return replace(
+            _report(asked, self._accept),
             release={
                 "image": self._image.digest,
                 "source": self._staged.digest,
@@ -151,14 +152,12 @@ class _Smoke:
                 "bundle": self._options.bundle.id,
             },
             seconds=record.seconds,
-            checks=merge(asked, partial(accepted.taken, entries=self._accept)),
             served=context.crawled.served if context.crawled else {},
             timeline=tuple(record.timeline),
             log=tuple(map(self._masks.text, context.logs[-REPORTED_LOG_LINES:])),
             wrote=context.crawled is None or bool(context.written),
             screenshot=context.browser.screenshot if context.browser else None,
         )
-        return accepted.apply(report, self._accept)
 
     @contextmanager
     def _started(self) -> Iterator[App]:

@@ -18,22 +18,13 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
-from toolkit.browsing.finding import find_chromium
+from tests.app import browsers
 from toolkit.front import Front, Target
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 APP_ID = "66aa00000000000000000001"
 FULL, RESTRICTED = "full-token-for-tests", "restricted-token-for-tests"
 # Contrast of every visible text with what is behind it (WCAG 2, level AA).
@@ -156,12 +147,8 @@ def root() -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    program = find_chromium(os.environ)
-    assert program is not None
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
-        yield browser
-        browser.close()
+    with browsers.chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.app.test_page import FLAGS
+from tests.app import browsers
 from tests.contract.local_platform import LocalPlatform, local_platform
-from toolkit.browsing.finding import find_chromium
 
 pytestmark = pytest.mark.browser
 
@@ -42,12 +41,8 @@ def platform(tmp_path: Path) -> Iterator[LocalPlatform]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = find_chromium(os.environ)
-    assert program is not None
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+    with browsers.chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

@@ -8,22 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.app import browsers
 from tests.stack.checkout import Checkout
-from toolkit.browsing.finding import find_chromium
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine, pytest.mark.browser]
-
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +27,8 @@ def deployed(root: Path, tmp_path_factory: pytest.TempPathFactory, pulumi_cli: P
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = find_chromium(os.environ)
-    assert program is not None
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+    with browsers.chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

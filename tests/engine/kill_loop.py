@@ -30,7 +30,6 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "infra")]
 
 from tests.engine.emulated import DOCKERFILE, Emulated, emulated
-from toolkit import container
 from toolkit import engine as engines
 from toolkit.emulator import control
 from toolkit.image.step import BUILD_OWNER
@@ -311,8 +310,8 @@ def _check_what_runs(platform: Emulated, figures: Figures, number: int) -> None:
         figures.problems.append(f"round {number}: {why}")
         figures.stuck += bool(building or unsettled or failed)
         figures.strays += sum(max(0, count - wanted.get(one, 0)) for one, count in had.items())
-    left = platform.engine.api.containers(all=True, filters={"label": f"{container.OWNER_LABEL}={BUILD_OWNER}"})
-    dead = [one for one in left if not engines.is_alive(one["Labels"].get(container.RUN_LABEL, ""))]
+    left = platform.engine.api.containers(all=True, filters={"label": f"{engines.OWNER_LABEL}={BUILD_OWNER}"})
+    dead = [one for one in left if not engines.is_alive(one["Labels"].get(engines.RUN_LABEL, ""))]
     figures.build_strays += len(dead)
 
 

@@ -13,6 +13,7 @@ from tests.apps import bun_apps
 from tests.engine.test_smoke import Ground
 from toolkit import baseimage
 from toolkit import engine as engines
+from toolkit.errors import ToolMissing
 from toolkit.image.environment import build_environment
 
 PATIENCE = 60.0
@@ -24,7 +25,7 @@ def answers(environ: Mapping[str, str], log: Path, daemon: subprocess.Popen[byte
     while True:
         try:
             client, _ = engines.connect(environ, log.parent)
-        except engines.ToolMissing:
+        except ToolMissing:
             assert daemon.poll() is None, log.read_text()[-3000:]
             assert time.monotonic() < until, log.read_text()[-3000:]
             time.sleep(0.2)

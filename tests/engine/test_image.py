@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 
 from toolkit import baseimage, bundles
 from toolkit.baseimage import BaseImageOptions
+from toolkit.bundles import Bundle
 from toolkit.engine import OWNER_LABEL, RUN_LABEL, connect, machine
 from toolkit.errors import ToolMissing
 from toolkit.image.app import build_app
 from toolkit.image.environment import build_environment
-from toolkit.image.model import BuildFailed, EnvironmentImage
+from toolkit.image.model import AppImage, BuildFailed, EnvironmentImage
 from toolkit.image.step import BUILD_OWNER
 from toolkit.image.tidying import remove_unused
 from toolkit.source import SourceFile
@@ -67,6 +69,18 @@ def staged(folder: Path, files: dict[str, str]) -> list[SourceFile]:
     return found
 
 
+@pytest.fixture
+def build(
+    engine: docker.DockerClient, environment: EnvironmentImage, options: BaseImageOptions, tmp_path: Path
+) -> Callable[..., AppImage]:
+    """Builds files as an app, in a small bundle unless another is told."""
+
+    def built(files: dict[str, str], bundle: Bundle = SMALL, **more: Any) -> AppImage:
+        return build_app(engine, environment, staged(tmp_path, files), bundle=bundle, base=options, **more)
+
+    return built
+
+
 def test_the_environment_is_found_again_by_its_content(
     engine: docker.DockerClient, environment: EnvironmentImage, options: BaseImageOptions, root: Path
 ) -> None:
@@ -84,15 +98,9 @@ def test_a_stand_in_is_named_as_one(environment: EnvironmentImage) -> None:
 
 
 def test_the_app_is_built_once_and_neither_token_nor_this_machine_is_in_its_image(
-    engine: docker.DockerClient,
-    environment: EnvironmentImage,
-    options: BaseImageOptions,
-    files: dict[str, str],
-    tmp_path: Path,
+    engine: docker.DockerClient, build: Callable[..., AppImage], files: dict[str, str], tmp_path: Path
 ) -> None:
-    source = staged(tmp_path, files)
-    built = build_app(engine, environment, source, bundle=SMALL, base=options)
-    again = build_app(engine, environment, source, bundle=SMALL, base=options)
+    built, again = build(files), build(files)
     assert (built.built, again.built, built.tag == again.tag, built.log == again.log) == (True, False, True, True)
     found = engine.images.get(built.tag)
     config = found.attrs["Config"]
@@ -110,48 +118,32 @@ def test_the_app_is_built_once_and_neither_token_nor_this_machine_is_in_its_imag
         assert built.late_files == {".env": path.read_bytes()}
 
 
-def test_what_the_build_needed_is_kept_with_the_image(
-    engine: docker.DockerClient,
-    options: BaseImageOptions,
-    environment: EnvironmentImage,
-    tmp_path: Path,
-    files: dict[str, str],
-) -> None:
+def test_what_the_build_needed_is_kept_with_the_image(build: Callable[..., AppImage], files: dict[str, str]) -> None:
     script = "const held = Buffer.alloc(120 * 2**20, 1); await Bun.sleep(1500); console.log(held.length)"
     files |= {"build-app.sh": "#!/bin/sh\necho built >/opt/outside.txt\nbun hold.ts\n", "hold.ts": script}
     for _ in range(2):
-        built = build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
+        built = build(files)
         assert built.build.seconds >= 1.5
         assert built.build.outside == ("/opt/outside.txt",)
         assert 120 * 2**20 <= built.build.memory <= SMALL.memory
 
 
-def test_a_token_that_changes_needs_no_new_image(
-    engine: docker.DockerClient,
-    environment: EnvironmentImage,
-    options: BaseImageOptions,
-    files: dict[str, str],
-    tmp_path: Path,
-) -> None:
-    first = build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
+def test_a_token_that_changes_needs_no_new_image(build: Callable[..., AppImage], files: dict[str, str]) -> None:
+    first = build(files)
     files[".env"] = files[".env"].replace(TOKEN, "another-token-9876543210-zyxwvutsr")
-    second = build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
+    second = build(files)
     assert (second.tag, second.built) == (first.tag, False)
     assert second.late_files != first.late_files
 
 
 def test_a_build_that_fails_shows_its_last_lines_and_leaves_nothing(
-    engine: docker.DockerClient,
-    environment: EnvironmentImage,
-    options: BaseImageOptions,
-    files: dict[str, str],
-    tmp_path: Path,
+    engine: docker.DockerClient, build: Callable[..., AppImage], files: dict[str, str]
 ) -> None:
     files["build-app.sh"] = "#!/bin/sh\nfor n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do\n"
     files["build-app.sh"] += "echo line $n; done\nexit 3\n"
     lines: list[str] = []
     with pytest.raises(BuildFailed, match="exit code 3") as caught:
-        build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options, on_line=lines.append)
+        build(files, on_line=lines.append)
     assert caught.value.details == tuple(f"line {number}" for number in range(3, 23))
     assert lines[0] == "line 1"
     builds = engine.containers.list(all=True, filters={"label": f"{OWNER_LABEL}={BUILD_OWNER}"}, ignore_removed=True)
@@ -160,31 +152,22 @@ def test_a_build_that_fails_shows_its_last_lines_and_leaves_nothing(
 
 
 def test_a_build_that_needs_more_memory_than_the_bundle_says_so(
-    engine: docker.DockerClient,
-    environment: EnvironmentImage,
-    options: BaseImageOptions,
-    files: dict[str, str],
-    tmp_path: Path,
+    build: Callable[..., AppImage], files: dict[str, str]
 ) -> None:
     files["build-app.sh"] = "#!/bin/sh\nexec bun -e 'const all = []; for (;;) all.push(new Uint8Array(1e7).fill(1))'\n"
     nano = bundles.find("cpu.nano")
     with pytest.raises(BuildFailed, match="out of memory: the bundle cpu.nano gives it 128 MB") as caught:
-        build_app(engine, environment, staged(tmp_path, files), bundle=nano, base=options)
+        build(files, nano)
     assert "APP_BUNDLE" in caught.value.hint
 
 
 def test_what_was_built_with_more_memory_is_no_proof_for_a_smaller_bundle(
-    engine: docker.DockerClient,
-    environment: EnvironmentImage,
-    options: BaseImageOptions,
-    files: dict[str, str],
-    tmp_path: Path,
+    build: Callable[..., AppImage], files: dict[str, str]
 ) -> None:
     files["build-app.sh"] = "#!/bin/sh\nexec bun -e 'console.log(new Uint8Array(200 * 2**20).fill(1).length)'\n"
-    source = staged(tmp_path, files)
-    assert build_app(engine, environment, source, bundle=SMALL, base=options).built
+    assert build(files).built
     with pytest.raises(BuildFailed, match="out of memory: the bundle cpu.nano gives it 128 MB"):
-        build_app(engine, environment, source, bundle=bundles.find("cpu.nano"), base=options)
+        build(files, bundles.find("cpu.nano"))
 
 
 def test_a_dockerfile_that_fails_names_the_step(
@@ -262,10 +245,10 @@ def test_only_images_that_nothing_uses_are_removed(engine: docker.DockerClient, 
 
 
 def test_a_runtime_env_of_comments_only_stays_out_of_the_image_too(
-    engine: docker.DockerClient, environment: EnvironmentImage, options: BaseImageOptions, tmp_path: Path
+    engine: docker.DockerClient, build: Callable[..., AppImage], files: dict[str, str]
 ) -> None:
     files = {"build-app.sh": "#!/bin/sh\nwc -c <.env\n", ".env": f"# {TOKEN}\n", "data.txt": uuid.uuid4().hex}
-    built = build_app(engine, environment, staged(tmp_path, files), bundle=SMALL, base=options)
+    built = build(files)
     try:
         assert built.log[-1].strip() == "0"
     finally:

@@ -18,6 +18,7 @@ from tests.apps.bun_apps import BunApp
 from tests.engine.second_engine import answers, with_the_same_base
 from tests.engine.test_smoke import Ground, told
 from toolkit import engine as engines
+from toolkit.errors import ToolMissing
 
 ADDRESS = "127.0.0.2"  # as another machine, it is not where a local engine publishes its ports
 BRIDGE, NETWORK = "btd-remote", "172.29.250.1/24"
@@ -99,7 +100,7 @@ def test_what_is_wrong_is_found_there_too(ground: Ground, tmp_path: Path) -> Non
 
 
 def test_a_stranger_gets_no_answer(remote: Mapping[str, str], tmp_path: Path) -> None:
-    with pytest.raises(engines.ToolMissing):
+    with pytest.raises(ToolMissing):
         engines.connect({"DOCKER_HOST": remote["DOCKER_HOST"]}, tmp_path)
 
 

@@ -73,10 +73,10 @@ class Ground:
 
     def containers(self, *pids: int) -> set[str]:
         """Give the containers of this process (or of `pids`); somebody else may run a smoke test meanwhile."""
-        label = f"{container.OWNER_LABEL}={smoke.OWNER}"
+        label = f"{engines.OWNER_LABEL}={smoke.OWNER}"
         found = self.engine.api.containers(all=True, filters={"label": label})
         runs = tuple(f"{engines.machine()}.{pid}." for pid in pids or (os.getpid(),))
-        return {one["Id"] for one in found if one["Labels"][container.RUN_LABEL].startswith(runs)}
+        return {one["Id"] for one in found if one["Labels"][engines.RUN_LABEL].startswith(runs)}
 
 
 @pytest.fixture(scope="module")

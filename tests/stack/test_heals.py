@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.reliability.bed import ROOT, Bed, bed
-from toolkit import beside, explain, preflight, recovery
+from toolkit import beside, driving, explain, preflight, recovery
 from toolkit.bench import Bench
 from toolkit.child import Driver, Warm
 from toolkit.settings import Settings
@@ -63,7 +63,7 @@ def _with_environ(**told: str) -> Callable[[pytest.MonkeyPatch, Bed], None]:
     """Let Pulumi be told something else than the settings say: what is set wrongly, and what preflight has not seen."""
 
     def spoil(patch: pytest.MonkeyPatch, _bed: Bed) -> None:
-        real = beside.driver
+        real = driving.driver
 
         def spoiled(settings: Settings, bench: Bench) -> Driver:
             drive = real(settings, bench)

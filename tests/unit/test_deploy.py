@@ -194,7 +194,7 @@ def test_ctrl_c_is_no_history_that_cannot_be_read(monkeypatch: pytest.MonkeyPatc
 
 def test_the_events_that_count_are_noted(bench: Bench) -> None:
     noted: list[dict[str, Any]] = []
-    noting = deploy._noting(bench, "up", noted)
+    noting = bench.noting(lambda event: event["event"] == "up", noted)
     for name in ("preview", "up", "line", "up"):
         noting.on_event({"event": name, "text": ""})
     assert len(noted) == 2

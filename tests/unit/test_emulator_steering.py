@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from tests.contract.local_platform import LocalPlatform, local_platform
 from tests.unit.test_emulator_edge import make
-from toolkit.emulator import presence, snapshots
+from toolkit.emulator import snapshots
 from toolkit.emulator.fields import Invalid, NotFound
 from toolkit.emulator.presence import Reads, Visits
 from toolkit.emulator.store import Store
@@ -148,7 +149,7 @@ def test_what_there_is_not_is_said(platform: LocalPlatform) -> None:
 
 def test_visits_are_counted_and_idle_time_begins_when_the_last_one_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(presence.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     visits = Visits()
     assert visits.idle(APP, 90.0) == 10.0
     with visits.visit(APP):
@@ -177,7 +178,7 @@ def test_a_pace_waits_for_reads_and_for_seconds(monkeypatch: pytest.MonkeyPatch)
     assert looks == [3]
     reads.hold(Pace(reads=3), APP, 0.0, lambda: True)
     clock = [10.0]
-    monkeypatch.setattr(presence.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
     def later() -> bool:
         clock[0] += 1

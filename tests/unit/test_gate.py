@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from docker.errors import ImageNotFound
 
+from toolkit import engine as engines
 from toolkit import gate
 from toolkit.accepted import Acceptance
 from toolkit.bench import Bench
@@ -84,7 +85,7 @@ def stands(release: Any, engine: Engine | None, monkeypatch: pytest.MonkeyPatch,
             raise ToolMissing("No container engine answers.", hint="")
         return engine, None
 
-    monkeypatch.setattr(gate.engines, "connect", connect)
+    monkeypatch.setattr(engines, "connect", connect)
     first: Any = Engine(base="sha256:1")
     proved = SmokeReport({"environment": digest_now(first, release.context)}, 0.0, ())
     return gate._stands(proved, release, bench(tmp_path))

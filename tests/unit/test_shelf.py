@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.unit.test_deploy import release
+from toolkit import preflight, retained, shelf, stack, statefiles
 from toolkit import settings as configuration
-from toolkit import shelf, statefiles
 from toolkit.bench import Bench
 from toolkit.datarobot import PlatformError
+from toolkit.releases import Kept
 from toolkit.stack import StackResult
 from toolkit.tools import Places
 
@@ -71,12 +73,38 @@ def test_releases_that_cannot_be_fetched_are_no_reason_to_take_an_older_one(
         raise PlatformError("in trouble")
         yield
 
-    monkeypatch.setattr(shelf.preflight, "platform_client", platform_client)
-    monkeypatch.setattr(shelf.stack, "run", lambda *_arguments: StackResult({}, None, mark="0a1b2c3d"))
+    monkeypatch.setattr(preflight, "platform_client", platform_client)
+    monkeypatch.setattr(stack, "run", lambda *_arguments: StackResult({}, None, mark="0a1b2c3d"))
     bench = Bench(Places(tmp_path, tmp_path, tmp_path, tmp_path), {}, lambda _event: None)
     drive: Any = None
     with pytest.raises(PlatformError):
         shelf.there(settings, drive, bench, [])
+
+
+@pytest.mark.parametrize(("changed", "asked"), [(True, 2), (False, 1)])
+def test_a_deployment_that_changes_nothing_asks_for_no_release_that_was_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool, asked: int
+) -> None:
+    environ = {"PULUMI_ACCESS_TOKEN": "pul-0123456789", "APP_NAME": "shop"}
+    settings = configuration.load(environ, None, stack="prod", root=tmp_path, defaults={})
+    pushed: list[str] = []
+
+    @contextmanager
+    def platform_client(_settings: Any) -> Iterator[Any]:
+        yield None
+
+    def push(_client: Any, _name: str, mark: str, kept: Kept, **_options: Any) -> None:
+        pushed.append(kept.id)
+        (kept.folder / retained.SENT).write_text(f"{mark} id")
+
+    monkeypatch.setattr(preflight, "platform_client", platform_client)
+    monkeypatch.setattr(stack, "run", lambda *_arguments: StackResult({}, None, mark="0a1b2c3d"))
+    monkeypatch.setattr(retained, "push", push)
+    bench = Bench(Places(tmp_path, tmp_path, tmp_path, tmp_path), {}, lambda _event: None)
+    drive: Any = None
+    for _ in range(2):
+        shelf.keep(settings, drive, release(tmp_path, "a"), {"": "a"}, bench, changed=changed)
+    assert len(pushed) == asked
 
 
 def test_what_is_forgotten_is_no_release_to_go_back_to(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ import pytest
 from toolkit import leaks, source, stamps
 from toolkit.errors import ConfigurationError
 from toolkit.runtime_env import RuntimeEnv
+from toolkit.selection import EXCLUDED
 from toolkit.settings import Secret
-from toolkit.source import EXCLUDED, HOOKS, NotShippable, StagedSource, choose, stage
+from toolkit.source import HOOKS, NotShippable, StagedSource, choose, stage
 
 START, BUILD = "#!/bin/sh\nexec bun index.ts\n", "bun install\n"
 HEX = "9f86d081884c7d65" + "9a2feaa0c55ad015"

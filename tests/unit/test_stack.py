@@ -491,7 +491,7 @@ def test_a_second_ctrl_c_while_waiting_still_leaves_no_child(driver: Any, monkey
             raise KeyboardInterrupt
         real(seconds)
 
-    monkeypatch.setattr(child.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setattr(child, "KILL_GRACE", 0.2)
     body = """
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -33,9 +33,13 @@ def _encoded(value: str) -> Iterator[bytes]:
 
 def telling_beginning(value: str) -> int:
     """How many first characters tell a token in a page; more when they may as well be words ("placeholder-…")."""
+    return SHOWN_PART if _is_telling(value) else 2 * SHOWN_PART
+
+
+def _is_telling(value: str) -> bool:
+    """Whether something begins unlike a word."""
     start = value[:SHOWN_PART]
-    random = any(letter.isdigit() for letter in start) or not (start.islower() or start.isupper())
-    return SHOWN_PART if random else 2 * SHOWN_PART
+    return any(letter.isdigit() for letter in start) or not (start.islower() or start.isupper())
 
 
 class Masks:
@@ -72,9 +76,9 @@ def _marks(value: str) -> Iterator[str]:
         yield written
         for start in range(len(written) - PIECE + 1):
             piece = written[start : start + PIECE]
-            if telling_beginning(piece) == SHOWN_PART:
+            if _is_telling(piece):
                 yield piece
-    if telling_beginning(value) == SHOWN_PART:
+    if _is_telling(value):
         yield value[:LEAST]
     elif len(value) >= 2 * SHOWN_PART:
         yield value[: 2 * SHOWN_PART]
