@@ -213,13 +213,14 @@ def test_sigterm_is_taken_like_ctrl_c(ground: Ground, tmp_path: Path) -> None:
 
 def test_the_next_run_removes_what_a_killed_one_left_and_nothing_else(ground: Ground, tmp_path: Path) -> None:
     built, staged, options = ground.prepare(BunApp("left"), tmp_path)
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
     here = engines.machine()
     apps = {}
-    for name, run_id in {"dead": f"{here}.{child.pid}.1", "alive": f"{here}.{os.getpid()}.1"}.items():
-        spec = container.RunSpec(image=built, env={}, bundle=options.bundle, owner=smoke.OWNER, run_id=run_id)
-        apps[name] = container.start(ground.engine, spec, host=ground.host)
+    # It ends when its apps run: a smoke test beside this one may sweep, too.
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        for name, run_id in {"dead": f"{here}.{child.pid}.1", "alive": f"{here}.{os.getpid()}.1"}.items():
+            spec = container.RunSpec(image=built, env={}, bundle=options.bundle, owner=smoke.OWNER, run_id=run_id)
+            apps[name] = container.start(ground.engine, spec, host=ground.host)
+        child.communicate(b"\n")
     try:
         assert smoke.run(ground.engine, built, staged, options, host=ground.host).verdict == "pass"
         assert ground.containers(os.getpid(), child.pid) == {apps["alive"].id}
