@@ -188,6 +188,7 @@ def smoke_options(
         secrets=settings.secrets,
         endpoint=settings.runtime_endpoint or endpoint,
         browser=browser,
+        settle=settings.settle_seconds,
         env=runtime_env.parameters(settings, full_token),
         only=only,
     )
@@ -208,6 +209,7 @@ def _proof_key(release: Release, options: SmokeOptions) -> str:
                 options.bundle.id,
                 options.health_path,
                 options.endpoint,
+                options.settle,
                 _which(options.browser),
                 sorted(options.only),
             ]

@@ -131,6 +131,7 @@ KEYS = (
     Key("APP_KEY_SCOPE", "", "Lets the app act for its visitors with keys of this scope: viewer, user or admin."),
     Key("APP_USE_CASES", "", "Ids of the use cases that the app is listed in, separated by commas."),
     Key("SMOKE_BROWSER", "auto", "Whether a browser uses the app in smoke tests: auto (when there is one), on, off."),
+    Key("SMOKE_SETTLE_SECONDS", "3", "How long an app has to stay up in smoke tests after its first answer (seconds)."),
     Key("BUN_IMAGE", "", "Image to use for oven/bun where its registry cannot be reached (a mirror)."),
     Key("PULUMI_STACK", "", "Stack that is used when --stack is not given."),
     Key(
@@ -175,6 +176,7 @@ class Settings:
     app_env: Mapping[str, str] = field(repr=False)
     runtime_env: RuntimeEnvMode
     browser: BrowserChoice
+    settle_seconds: int
     bun_image: str
     backend_url: str = field(repr=False)
     access_token: Secret | None
@@ -279,6 +281,7 @@ def load(
         app_env=app_env,
         runtime_env=cast(RuntimeEnvMode, parse("RUNTIME_ENV", _one_of(*RUNTIME_ENV_MODES), "generated")),
         browser=cast(BrowserChoice, parse("SMOKE_BROWSER", _one_of("auto", "on", "off"), "auto")),
+        settle_seconds=parse("SMOKE_SETTLE_SECONDS", _whole(1, 300), 3),
         bun_image=get("BUN_IMAGE"),
         backend_url=_backend(get("PULUMI_BACKEND_URL"), root),
         access_token=_secret(get("PULUMI_ACCESS_TOKEN")),

@@ -116,7 +116,7 @@ class Checkout:
             for key, value in os.environ.items()
             if not key.startswith(("DATAROBOT_", "PULUMI_", "APP_")) and key not in ("RUNTIME_ENV", "ENVIRONMENT_DIR")
         }
-        return {**kept, "SMOKE_BROWSER": "off", **self.env, **env}
+        return {**kept, "SMOKE_BROWSER": "off", "SMOKE_SETTLE_SECONDS": "1", **self.env, **env}
 
     def deploy(self, *more: str, **env: str) -> dict[str, Any]:
         """Deploy to the local platform, with `more` options; give the result line."""

@@ -79,7 +79,7 @@ def test_a_phase_in_which_the_platform_hangs_ends(made: Bed, phase: str) -> None
     command, rule = CALLS[phase]
     made.prepare(command)
     made.ask("POST", "faults", {"rules": [{**rule, **HANGS}]})
-    _ended_in_order(made, phase, command, 2 if phase == "preflight" else 6)
+    _ended_in_order(made, phase, command, 2 if phase == "preflight" else 4)
     _healed(made, command)
 
 
@@ -87,7 +87,7 @@ def test_a_phase_in_which_the_platform_hangs_ends(made: Bed, phase: str) -> None
 def test_a_build_or_a_start_that_never_ends_is_not_waited_for(made: Bed, slow: str) -> None:
     made.prepare("deploy")
     made.ask("PUT", "settings", {slow: SLOW})
-    _ended_in_order(made, "deploy", "deploy", 8)
+    _ended_in_order(made, "deploy", "deploy", 5)
     _healed(made, "deploy")
 
 

@@ -23,7 +23,7 @@ DIES_THERE = 'if (process.env.DR_CUSTOM_APP_EXTERNAL_URL) { console.error("canno
 
 @pytest.fixture
 def checkout(checkout: Checkout) -> Checkout:
-    checkout.env["VERIFY_SECONDS"] = "8"
+    checkout.env["VERIFY_SECONDS"] = "4"
     return checkout
 
 

@@ -207,7 +207,7 @@ def main() -> int:
     """Play all scenes and write page and pictures."""
     with tempfile.TemporaryDirectory(prefix="transcript-") as folder:
         checkout = Checkout.copy(ROOT, Path(folder, "bun-to-datarobot"), with_app=True)
-        checkout.env = {"DATAROBOT_PROVIDER": "stand-in", "VERIFY_SECONDS": "8"}
+        checkout.env = {"DATAROBOT_PROVIDER": "stand-in", "VERIFY_SECONDS": "8", "SMOKE_SETTLE_SECONDS": "3"}
         # So that no image of an earlier recording is found again.
         checkout.write("custom_environment/recorded.txt", f"{time.time()}\n")
         recording = Recording(checkout)

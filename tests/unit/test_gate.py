@@ -12,6 +12,7 @@ from docker.errors import ImageNotFound
 
 from toolkit import engine as engines
 from toolkit import gate
+from toolkit import settings as configuration
 from toolkit.accepted import Acceptance
 from toolkit.bench import Bench
 from toolkit.errors import ToolMissing
@@ -34,6 +35,13 @@ def test_a_browser_looks_when_there_is_one_unless_nobody_wants_it(tmp_path: Path
     assert gate.find_browser("on", there) == chromium
     assert gate.find_browser("off", there) is None
     assert gate.find_browser("auto", nowhere) is None
+
+
+def test_how_long_an_app_has_to_stay_up_is_a_setting(tmp_path: Path) -> None:
+    def settle(**told: str) -> float:
+        return gate.smoke_options(configuration.load(told, None, stack="local", root=tmp_path)).settle
+
+    assert (settle(), settle(SMOKE_SETTLE_SECONDS="60")) == (3.0, 60.0)
 
 
 def test_how_a_smoke_test_ended_is_told_in_numbers() -> None:
@@ -139,12 +147,13 @@ def test_a_proof_is_that_of_one_browser_and_of_this_toolkit(
     (toolkit / "in_page" / "watch.js").write_text("one")
     monkeypatch.setattr(gate, "__file__", str(toolkit / "gate.py"))
 
-    def key(browser: Path | None = chromium) -> str:
-        return gate._proof_key(release, SmokeOptions(browser=browser))
+    def key(browser: Path | None = chromium, settle: float = 3.0) -> str:
+        return gate._proof_key(release, SmokeOptions(browser=browser, settle=settle))
 
     before = key()
     assert key() == before
     assert key(None) != before
+    assert key(settle=30.0) != before
     chromium.write_text("other")
     newer = key()
     assert newer != before
