@@ -83,7 +83,14 @@ def first_line(checks: Iterable[Check]) -> Check | None:
     return next((check for status in ("fail", "warn") for check in checks if check.status == status), None)
 
 
-def measure_one(engine: docker.DockerClient, host: str, environment: EnvironmentImage, app: BunApp) -> Measured:
+def measure_one(
+    engine: docker.DockerClient,
+    host: str,
+    environment: EnvironmentImage,
+    app: BunApp,
+    *,
+    settle: float = SmokeOptions.settle,
+) -> Measured:
     """Build and smoke one app, and remove its image."""
     base = baseimage.options_from(os.environ)
     began = time.monotonic()
@@ -104,7 +111,12 @@ def measure_one(engine: docker.DockerClient, host: str, environment: Environment
         stack.callback(_removed, engine, built.tag)
         token = Secret(bun_apps.FULL_TOKEN)
         options = SmokeOptions(
-            mode=app.mode, bundle=bundle, health_path=app.health_path, full_token=token, patience=app.patience
+            mode=app.mode,
+            bundle=bundle,
+            health_path=app.health_path,
+            full_token=token,
+            patience=app.patience,
+            settle=settle,
         )
         if app in USED:
             options = replace(options, browser=find_chromium(os.environ))
