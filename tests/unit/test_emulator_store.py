@@ -196,11 +196,14 @@ def test_contents_that_nothing_refers_to_are_swept(store: Store) -> None:
     kept = store.update_source_version(made, {}, [("a", b"same"), ("b", b"same")])["items"][0]["storagePath"]
     lost = store.put_blob(b"lost")
     (store.blobs / ".draft").write_bytes(b"")
+    (store.contexts / "of-a-killed-build").mkdir()
+    (store.contexts / "of-a-killed-build" / "Dockerfile").write_text("FROM base\n")
     assert len(list(store.blobs.iterdir())) == 4  # the context of the environment among them
-    assert store.sweep_blobs() == 2
+    assert store.sweep() == 3
     assert store.blob(kept).read_bytes() == b"same"
     assert not store.blob(lost).exists()
-    assert store.sweep_blobs() == 0
+    assert list(store.contexts.iterdir()) == []
+    assert store.sweep() == 0
     store.clear()
     assert store.is_new
     assert list(store.blobs.iterdir()) == []

@@ -31,7 +31,8 @@ START_PATIENCE = 30.0
 STOP_PATIENCE = 30.0
 CONTAINER_HOST = "host.docker.internal"
 STATE_FILE, PORT_FILE, LOG_FILE = "emulator.json", "port", "emulator.log"
-KEPT = ("emulator.*", PORT_FILE, "start.lock", "tokens.json", "blobs", "snapshots")  # all that is made in the folder
+# All that is made in the folder.
+KEPT = ("emulator.*", PORT_FILE, "start.lock", "tokens.json", "blobs", "contexts", "snapshots")
 
 # Platforms that this process started: they outlive it on purpose, and are reaped here when they end before it.
 _children: dict[int, subprocess.Popen[bytes]] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import sqlite3
 import threading
 import time
@@ -54,9 +55,10 @@ class Objects:
 
     def __init__(self, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
-        self.blobs = data / "blobs"
-        # Both hold secrets: credentials and tokens of applications, and what was uploaded (.env among it).
+        self.blobs, self.contexts = data / "blobs", data / "contexts"
+        # All hold secrets: credentials and tokens of applications, and what was uploaded (.env among it).
         self.blobs.mkdir(mode=0o700, exist_ok=True)
+        self.contexts.mkdir(mode=0o700, exist_ok=True)
         (data / DATABASE).touch(mode=0o600)
         self._lock = threading.RLock()
         self._glances: dict[tuple[str, str], Body] = {}
@@ -222,14 +224,20 @@ class Objects:
             finally:
                 self._db.execute("DETACH other")
 
-    def sweep_blobs(self) -> int:
-        """Remove file contents that nothing refers to any more; give how many. Only for before anything is served."""
+    def sweep(self) -> int:
+        """Remove file contents that nothing refers to any more, and what builds have unpacked; give how many.
+
+        Only for before anything is served.
+        """
         used = {version["_context"] for version in self.every("environmentVersion")}
         used.update(item["storagePath"] for version in self.every("sourceVersion") for item in version["items"])
         unused = [blob for blob in self.blobs.iterdir() if blob.name not in used]
         for blob in unused:
             blob.unlink(missing_ok=True)
-        return len(unused)
+        unpacked = list(self.contexts.iterdir())
+        for folder in unpacked:
+            shutil.rmtree(folder, ignore_errors=True)
+        return len(unused) + len(unpacked)
 
     def blob(self, digest: str) -> Path:
         """Give the file that holds the content with this SHA-256."""

@@ -58,7 +58,7 @@ class Builds(Serving):
 
         client = self._engine().client
         version = self._store.get("environmentVersion", version_id)
-        with tempfile.TemporaryDirectory(prefix="bun-to-datarobot-") as folder:
+        with tempfile.TemporaryDirectory(dir=self._store.contexts) as folder:
             with self._store.blob(version["_context"]).open("rb") as archive:
                 context.unpack(archive, Path(folder))
             options = baseimage.options_from(self._environ, self._mirror)

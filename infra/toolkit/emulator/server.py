@@ -65,7 +65,7 @@ class Platform:
         self._loop = asyncio.get_running_loop()
         self._bridge: str = ""
         self._steering: Steering | None = None
-        self._store.sweep_blobs()
+        self._store.sweep()
         if self._store.is_new:
             self._plant()
 
