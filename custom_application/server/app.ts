@@ -9,6 +9,9 @@ import { type Body, encode, replyJson, replyWith } from "./reply.ts";
 /** Longer readings (milliseconds) are answered with their progress: visitors see it, and proxies don't give up. */
 const PATIENCE = 1500;
 
+/** A failure that came while nobody asked waits this long (milliseconds) for whoever was told of the progress. */
+const UNHEARD = 10_000;
+
 export interface AppOptions {
   /** Removed from the front of request paths that start with it. */
   basePath: string;
@@ -22,12 +25,19 @@ export type Handler = (request: Request) => Promise<Response>;
 
 export function createApp({ basePath, assets, catalog, log, patience = PATIENCE }: AppOptions): Handler {
   const encoded = new WeakMap<object, Body>();
+  const unheard = new WeakMap<object, { error: unknown; at: number }>();
 
   async function list<T extends object>(request: Request, url: URL, kept: Kept<T>): Promise<Response> {
+    const missed = unheard.get(kept);
+    unheard.delete(kept);
+    if (missed && performance.now() - missed.at < UNHEARD) throw missed.error;
     const reading = kept.get(url.searchParams.has("refresh"));
-    const value = await Promise.race([reading, Bun.sleep(patience)]);
+    const value = await Promise.race([reading, Bun.sleep(patience)]).catch((error: unknown) => {
+      unheard.delete(kept); // this visitor hears of it now
+      throw error;
+    });
     if (value === undefined) {
-      reading.catch(() => {}); // whoever asks next hears of it
+      reading.catch((error: unknown) => unheard.set(kept, { error, at: performance.now() }));
       return replyJson({ progress: catalog.progress }, 202);
     }
     let body = encoded.get(value);

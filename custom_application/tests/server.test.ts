@@ -113,6 +113,26 @@ describe("the lists", () => {
     expect((await body<NotebookList>(last)).notebooks).toHaveLength(600);
   });
 
+  test("tell of a failure that came while nobody asked, once", async () => {
+    let asked = 0;
+    const fails = (_: Request, url: URL) => {
+      if (!url.pathname.includes("useCases")) return undefined;
+      asked++;
+      return Bun.sleep(60).then(() => Response.json({ message: "no" }, { status: 403 }));
+    };
+    const { app } = await setUp({ before: fails, patience: 20 });
+    expect((await get(app, "/api/use-cases")).status).toBe(202);
+    await Bun.sleep(200);
+    expect((await get(app, "/api/use-cases")).status).toBe(403);
+    expect(asked).toBe(1);
+    expect((await get(app, "/api/use-cases")).status).toBe(202); // somebody tries again
+    let last = await get(app, "/api/use-cases");
+    while (last.status === 202) last = await get(app, "/api/use-cases");
+    expect([last.status, asked]).toEqual([403, 2]);
+    await Bun.sleep(20);
+    expect((await get(app, "/api/use-cases")).status).toBe(202); // it was told
+  });
+
   test("name the use cases that could not be read, and show the others", async () => {
     const lost = (_: Request, url: URL) =>
       url.searchParams.get("useCaseId")?.endsWith("03")
