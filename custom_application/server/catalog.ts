@@ -1,6 +1,6 @@
 /** Everything that was read, kept for a short time; whoever asks while it is being read waits for the same answer. */
 
-import type { Notebook, NotebookList, UseCaseList } from "../shared/api.ts";
+import type { Notebook, NotebookList, ProblemCode, UseCaseList } from "../shared/api.ts";
 import { DataRobotError, type DataRobot } from "./datarobot.ts";
 import { toNotebook, toUseCase } from "./shape.ts";
 
@@ -8,9 +8,14 @@ import { toNotebook, toUseCase } from "./shape.ts";
  * refresh, which asks again until it is done. */
 const LEAST_AGE = 3000;
 
+/** The token is not accepted, or DataRobot wants a pause that is too long to wait for. */
+const CONCERNS_ALL: ReadonlySet<ProblemCode> = new Set(["unauthorized", "rate-limited"]);
+
 export interface CatalogOptions {
   origin: string;
   cacheSeconds: number;
+  /** How many use cases are read at a time. */
+  concurrency: number;
   now?: () => number;
 }
 
@@ -33,7 +38,7 @@ export class Catalog {
     return { origin: this.options.origin, loadedAt: new Date().toISOString(), useCases };
   }
 
-  /** One use case that cannot be read does not hide the others; a token that is not accepted ends it at once. */
+  /** One use case that cannot be read does not hide the others; what concerns all of them ends it at once. */
   async #readNotebooks(): Promise<NotebookList> {
     this.progress = { done: 0, of: 0 };
     const { useCases } = await this.useCases.get();
@@ -41,19 +46,21 @@ export class Catalog {
     const found = new Map<string, Notebook>();
     const failures: { useCaseId: string; error: DataRobotError }[] = [];
     let refused: DataRobotError | null = null;
-    await Promise.all(
-      useCases.map(async ({ id }) => {
-        if (refused) return;
+    const waiting = useCases.map(({ id }) => id).values();
+    const readNext = async () => {
+      for (const id of waiting) {
         try {
           for (const item of await this.source.notebooks(id)) found.set(String(item["id"]), toNotebook(item, id));
         } catch (error) {
           if (!(error instanceof DataRobotError)) throw error;
           failures.push({ useCaseId: id, error });
-          if (error.problem.code === "unauthorized") refused = error;
+          if (CONCERNS_ALL.has(error.problem.code)) refused = error;
         }
         this.progress.done++;
-      }),
-    );
+        if (refused) return;
+      }
+    };
+    await Promise.all(Array.from({ length: this.options.concurrency }, readNext));
     if (refused) throw refused;
     const [first] = failures;
     if (first && failures.length === useCases.length) throw first.error;

@@ -20,7 +20,7 @@ export function App() {
   const origin = platformOrigin(location, useCases.data?.origin ?? "");
 
   const useCaseTable = useMemo(
-    () => useCases.data && useCaseRows(useCases.data.useCases, notebooks.data?.notebooks ?? null),
+    () => useCases.data && useCaseRows(useCases.data.useCases, notebooks.data?.notebooks ?? null, notebooks.data?.unreadable),
     [useCases.data, notebooks.data],
   );
   const notebookTable = useMemo(

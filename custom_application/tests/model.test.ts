@@ -105,6 +105,11 @@ describe("rows", () => {
     ]);
   });
 
+  test("of use cases whose notebooks could not be read do not say that there are none", () => {
+    const rows = useCaseRows(cases, [], [{ useCaseId: "a" }, { useCaseId: "c" }]);
+    expect(rows.map((row) => row.notebooks)).toEqual([9, 0, null]);
+  });
+
   test.each([
     ["", "abc"],
     ["alpha", "ab"],

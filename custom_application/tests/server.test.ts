@@ -36,7 +36,7 @@ async function setUp({ token = FULL_TOKEN, basePath = "", patience = 5000, now =
   stops.push(fake.stop);
   const { endpoint, origin } = fake;
   const source = new DataRobot({ endpoint, origin, token, timeoutSeconds: 5, concurrency: 6 });
-  const catalog = new Catalog(source, { origin, cacheSeconds: 60, now });
+  const catalog = new Catalog(source, { origin, cacheSeconds: 60, concurrency: 6, now });
   const lines: string[] = [];
   const app = createApp({
     basePath,
@@ -169,6 +169,15 @@ describe("errors", () => {
     const before = () => Response.json({}, { status: 429, headers: { "Retry-After": "90" } });
     const response = await get((await setUp({ before })).app, "/api/use-cases");
     expect([response.status, response.headers.get("retry-after")]).toEqual([429, "90"]);
+  });
+
+  test("of the rate limit end a reading: nothing more is asked, and no part passes for the whole", async () => {
+    const limited = (_: Request, url: URL) =>
+      url.pathname.includes("nbx") ? Response.json({}, { status: 429, headers: { "Retry-After": "90" } }) : undefined;
+    const { app, fake } = await setUp({ before: limited, useCases: 100 });
+    const response = await get(app, "/api/notebooks");
+    expect([response.status, response.headers.get("retry-after")]).toEqual([429, "90"]);
+    expect(fake.requests.filter((path) => path.includes("nbx")).length).toBeLessThan(20);
   });
 
   test("of a visitor are 404 and 405, as JSON", async () => {

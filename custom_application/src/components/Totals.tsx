@@ -18,7 +18,7 @@ export function Totals({ useCases, notebooks, loading }: Props) {
     { label: "Use cases", value: useCases && useCases.length, href: "#/use-cases", Icon: FolderIcon },
     {
       label: "Notebooks",
-      value: count((one) => one.type !== "codespace"),
+      value: count((one) => one.type === "notebook"),
       href: "#/notebooks?type=notebook",
       Icon: NotebookIcon,
     },

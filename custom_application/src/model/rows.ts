@@ -4,7 +4,7 @@ import type { Notebook, Person, UseCase } from "../../shared/api.ts";
 import type { Sort, View } from "./view.ts";
 
 export interface UseCaseRow extends UseCase {
-  /** Found notebooks and codespaces; DataRobot's own count until they have been read. */
+  /** Found notebooks and codespaces; DataRobot's own count until they have been read, or where they cannot be. */
   notebooks: number | null;
   running: number;
   text: string;
@@ -44,7 +44,12 @@ export const NOTEBOOK_COLUMNS: readonly Column<NotebookRow>[] = [
   { key: "updated", label: "Updated", value: (row) => row.updatedAt, descendingFirst: true },
 ];
 
-export function useCaseRows(useCases: readonly UseCase[], notebooks: readonly Notebook[] | null): UseCaseRow[] {
+export function useCaseRows(
+  useCases: readonly UseCase[],
+  notebooks: readonly Notebook[] | null,
+  unreadable: readonly { useCaseId: string }[] = [],
+): UseCaseRow[] {
+  const unread = new Set(unreadable.map(({ useCaseId }) => useCaseId));
   const counts = new Map<string, { all: number; running: number }>();
   for (const notebook of notebooks ?? []) {
     const count = counts.get(notebook.useCaseId) ?? { all: 0, running: 0 };
@@ -56,7 +61,7 @@ export function useCaseRows(useCases: readonly UseCase[], notebooks: readonly No
     const count = counts.get(useCase.id);
     return {
       ...useCase,
-      notebooks: notebooks ? (count?.all ?? 0) : useCase.notebooksCount,
+      notebooks: notebooks && !unread.has(useCase.id) ? (count?.all ?? 0) : useCase.notebooksCount,
       running: count?.running ?? 0,
       text: haystack(useCase.name, useCase.description, useCase.id, useCase.owner?.name, useCase.owner?.username),
     };
