@@ -164,7 +164,8 @@ class _Chosen:
 def _choose(app: Path, secrets: tuple[Secret, ...], notes: Path | None, *, never: Path, again: bool = False) -> _Chosen:
     if not app.is_dir():
         raise ConfigurationError(
-            f"There is no folder {app}.", hint="Name the app's folder with APP_DIR in .env, or with --app."
+            f"{app} is no folder." if app.exists() else f"There is no folder {app}.",
+            hint="Name the app's folder with APP_DIR in .env, or with --app.",
         )
     ignored = read_ignore_file(app / IGNORE_FILE)
     selection = select(app, ignored, never=never)

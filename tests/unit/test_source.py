@@ -439,6 +439,9 @@ def test_hooks_in_a_folder_below_are_pointed_to(app: Path, target: Path) -> None
 def test_a_missing_folder_is_named(tmp_path: Path, target: Path) -> None:
     with pytest.raises(ConfigurationError, match="There is no folder"):
         stage(tmp_path / "none", target)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="file is no folder"):
+        stage(tmp_path / "file", target)
 
 
 def test_an_empty_folder_is_named(tmp_path: Path, target: Path) -> None:
