@@ -125,12 +125,12 @@ describe("the lists", () => {
     await Bun.sleep(200);
     expect((await get(app, "/api/use-cases")).status).toBe(403);
     expect(asked).toBe(1);
-    expect((await get(app, "/api/use-cases")).status).toBe(202); // somebody tries again
-    let last = await get(app, "/api/use-cases");
-    while (last.status === 202) last = await get(app, "/api/use-cases");
-    expect([last.status, asked]).toEqual([403, 2]);
-    await Bun.sleep(20);
-    expect((await get(app, "/api/use-cases")).status).toBe(202); // it was told
+    for (const readings of [2, 3]) {
+      let last = await get(app, "/api/use-cases");
+      expect(last.status).toBe(202); // it was told, and somebody tries again
+      while (last.status === 202) last = await get(app, "/api/use-cases");
+      expect([last.status, asked]).toEqual([403, readings]);
+    }
   });
 
   test("name the use cases that could not be read, and show the others", async () => {
