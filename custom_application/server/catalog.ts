@@ -4,8 +4,8 @@ import type { Notebook, NotebookList, ProblemCode, UseCaseList } from "../shared
 import { DataRobotError, type DataRobot } from "./datarobot.ts";
 import { toNotebook, toUseCase } from "./shape.ts";
 
-/** A refresh that follows this closely on the last reading gets what was read then (milliseconds): it may be the same
- * refresh, which asks again until it is done. */
+/** Who asks this soon after a reading gets what was read then (milliseconds): it may be the one who waited for it, and
+ * asks again until it is done. */
 const LEAST_AGE = 3000;
 
 /** The token is not accepted, or DataRobot wants a pause that is too long to wait for. */
@@ -86,7 +86,7 @@ export class Kept<T> {
 
   get(refresh = false): Promise<T> {
     const age = this.now() - this.#readAt;
-    if (this.#value !== undefined && age < (refresh ? Math.min(LEAST_AGE, this.lifetime) : this.lifetime)) {
+    if (this.#value !== undefined && age < (refresh ? LEAST_AGE : Math.max(LEAST_AGE, this.lifetime))) {
       return Promise.resolve(this.#value);
     }
     this.#reading ??= this.read()

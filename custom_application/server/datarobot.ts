@@ -4,6 +4,7 @@ import type { Problem } from "../shared/api.ts";
 
 const PAGE_SIZE = 50;
 const RETRIES = 4;
+const LONGEST_QUOTE = 300;
 const FIRST_DELAY = 500;
 /** When DataRobot asks for a longer pause than this, the visitor is told so instead of kept waiting. */
 const LONGEST_DELAY = 20_000;
@@ -97,7 +98,8 @@ export class DataRobot {
     for (let tries = 0; ; tries++) {
       const attempt = await this.#slots.use(() => this.#once(url, permission));
       if ("value" in attempt) return attempt.value;
-      const delay = attempt.delay ?? FIRST_DELAY * 2 ** tries * (0.75 + Math.random() / 2);
+      // A pause of nothing, or one that is over by this clock, is no pause.
+      const delay = attempt.delay || FIRST_DELAY * 2 ** tries * (0.75 + Math.random() / 2);
       if (!attempt.retry || tries === RETRIES || delay > LONGEST_DELAY || this.#options.signal?.aborted) {
         throw attempt.error;
       }
@@ -125,7 +127,7 @@ export class DataRobot {
         return value === undefined ? { error: notAnApi(url, response), retry: false } : { value };
       }
       const delay = retryAfter(response);
-      const error = refusal(url, response, permission, delay, this.#redacted(messageIn(text)));
+      const error = refusal(url, response, permission, delay, this.#redacted(messageIn(text)).slice(0, LONGEST_QUOTE));
       return { error, retry: RETRIED.has(response.status), ...(delay === undefined ? {} : { delay }) };
     } catch (cause) {
       return { error: noAnswer(url, limit.aborted, timeoutSeconds, cause), retry: !limit.aborted };
@@ -187,7 +189,7 @@ function refusal(url: URL, response: Response, permission: string, delay: number
     });
   }
   if (upstreamStatus === 429) {
-    const retryAfter = Math.ceil((delay ?? LONGEST_DELAY) / 1000);
+    const retryAfter = Math.ceil((delay || LONGEST_DELAY) / 1000);
     return fail(429, {
       code: "rate-limited",
       message: "DataRobot limits the number of requests at the moment (429).",
@@ -247,7 +249,7 @@ function parse(text: string): unknown {
 
 function messageIn(text: string): string {
   const message = (parse(text) as { message?: unknown } | null | undefined)?.message;
-  return typeof message === "string" ? message.slice(0, 300) : "";
+  return typeof message === "string" ? message : "";
 }
 
 /** The pause that the server asks for, in milliseconds: seconds or a date in the header. */

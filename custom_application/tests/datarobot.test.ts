@@ -119,6 +119,12 @@ describe("trouble", () => {
     clock.slept.forEach((pause, tries) => expect(pause / (500 * 2 ** tries)).toBeWithin(0.75, 1.26));
   });
 
+  test.each(["0", "Thu, 01 Jan 2026 00:00:00 GMT"])("429 with a pause of nothing (%s) is no invitation to hurry", async (pause) => {
+    const { clock, client } = setUp(trouble(99, 429, { "Retry-After": pause }));
+    const error = await failure(client.useCases());
+    expect([clock.slept.length, error.problem.retryAfter]).toEqual([4, 20]);
+  });
+
   test("429 that stays is said, with the time to wait", async () => {
     const { fake, client } = setUp(trouble(99, 429));
     const error = await failure(client.useCases());
@@ -158,6 +164,12 @@ describe("trouble", () => {
     const before = () => Response.json({ message: `bad key ${FULL_TOKEN}!` }, { status: 400 });
     const error = await failure(setUp({ before }).client.useCases());
     expect(error.message).toEndWith("bad key ****!");
+  });
+
+  test("a token at the end of what is passed on is not passed on in part either", async () => {
+    const said = "x".repeat(290) + FULL_TOKEN;
+    const { client } = setUp({ before: () => Response.json({ message: said }, { status: 400 }) });
+    expect((await failure(client.useCases())).message).not.toContain(FULL_TOKEN.slice(0, 5));
   });
 
   test("an unknown token", async () => {

@@ -110,6 +110,11 @@ describe("rows", () => {
     expect(rows.map((row) => row.notebooks)).toEqual([9, 0, null]);
   });
 
+  test("know letters of other scripts apart", () => {
+    const rows = useCaseRows([useCase("a", { name: "バス" }), useCase("b", { name: "パス" })], null);
+    expect(filterUseCases(rows, view({ query: "パス" })).map(({ id }) => id)).toEqual(["b"]);
+  });
+
   test.each([
     ["", "abc"],
     ["alpha", "ab"],
@@ -196,9 +201,11 @@ describe("CSV", () => {
         ["=1+1", -5],
         [null, true],
         ["@cmd", "plain, but"],
+        ["x;=1+1", "＝1+1; a-b"],
       ],
     );
-    expect(text).toBe('\ufeffa,b\r\n"say ""hi""","two\nlines"\r\n\'=1+1,-5\r\n,true\r\n\'@cmd,"plain, but"\r\n');
+    const lines = ["a,b", '"say ""hi""","two\nlines"', "'=1+1,-5", ",true", "'@cmd,\"plain, but\"", "x;'=1+1,'＝1+1; a-b"];
+    expect(text).toBe("\ufeff" + lines.map((line) => line + "\r\n").join(""));
   });
 
   test("has a line for each row, with links", () => {

@@ -29,14 +29,16 @@ interface Setting extends FakeOptions {
   basePath?: string;
   patience?: number;
   now?: () => number;
+  cacheSeconds?: number;
 }
 
-async function setUp({ token = FULL_TOKEN, basePath = "", patience = 5000, now = Date.now, ...options }: Setting = {}) {
+async function setUp(setting: Setting = {}) {
+  const { token = FULL_TOKEN, basePath = "", patience = 5000, now = Date.now, cacheSeconds = 60, ...options } = setting;
   const fake = fakeDataRobot(options);
   stops.push(fake.stop);
   const { endpoint, origin } = fake;
   const source = new DataRobot({ endpoint, origin, token, timeoutSeconds: 5, concurrency: 6 });
-  const catalog = new Catalog(source, { origin, cacheSeconds: 60, concurrency: 6, now });
+  const catalog = new Catalog(source, { origin, cacheSeconds, concurrency: 6, now });
   const lines: string[] = [];
   const app = createApp({
     basePath,
@@ -99,6 +101,15 @@ describe("the lists", () => {
     expect(await read("/api/use-cases?refresh")).toBe(2);
     time += 61_000;
     expect(await read("/api/use-cases")).toBe(3);
+  });
+
+  test("that are kept for no time are there for whoever has waited for them", async () => {
+    const slow = () => Bun.sleep(40).then(() => undefined);
+    const { app, fake } = await setUp({ before: slow, patience: 10, cacheSeconds: 0 });
+    expect((await get(app, "/api/use-cases")).status).toBe(202);
+    await Bun.sleep(300);
+    expect((await get(app, "/api/use-cases")).status).toBe(200);
+    expect(fake.requests).toHaveLength(1);
   });
 
   test("are answered with the progress while they take long", async () => {

@@ -27,7 +27,7 @@ export function UseCasesView({ rows, origin, view, update }: Props) {
     <>
       <Toolbar>
         <SearchField label="Search use cases" value={view.query} onChange={(query) => update({ query })} />
-        {owners.length > 0 && (
+        {(owners.length > 0 || view.owner !== "") && (
           <Select
             label="Owner"
             all="All owners"
@@ -90,7 +90,7 @@ function NotebooksLink({ row }: { row: UseCaseRow }) {
     <a
       className="text-accent font-medium underline-offset-2 hover:underline"
       href={formatView({ ...parseView("#/notebooks"), useCase: row.id })}
-      aria-label={`${counted(row.notebooks, "notebook")} of ${row.name}`}
+      aria-label={`${counted(row.notebooks, "notebook")} of ${row.name}${row.running > 0 ? `, ${row.running} running` : ""}`}
     >
       {row.running > 0 && <span className="text-good mr-2 text-xs font-normal">{row.running} running</span>}
       {row.notebooks}

@@ -119,11 +119,12 @@ function haystack(...texts: readonly (string | null | undefined)[]): string {
   return fold(texts.filter(Boolean).join("\n"));
 }
 
-/** Case and accents make no difference to a search. */
+/** Case and accents make no difference to a search; the marks of other scripts make other letters, so they stay. */
 function fold(text: string): string {
   return text
     .normalize("NFKD")
-    .replace(/\p{Mn}/gu, "")
+    .replace(/[\u0300-\u036f]/g, "")
+    .normalize("NFC")
     .toLowerCase();
 }
 
