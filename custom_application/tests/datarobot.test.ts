@@ -119,7 +119,8 @@ describe("trouble", () => {
     clock.slept.forEach((pause, tries) => expect(pause / (500 * 2 ** tries)).toBeWithin(0.75, 1.26));
   });
 
-  test.each(["0", "Thu, 01 Jan 2026 00:00:00 GMT"])("429 with a pause of nothing (%s) is no invitation to hurry", async (pause) => {
+  const nothing = ["0", "Thu, 01 Jan 2026 00:00:00 GMT"];
+  test.each(nothing)("429 with a pause of nothing (%s) is no invitation to hurry", async (pause) => {
     const { clock, client } = setUp(trouble(99, 429, { "Retry-After": pause }));
     const error = await failure(client.useCases());
     expect([clock.slept.length, error.problem.retryAfter]).toEqual([4, 20]);

@@ -10,10 +10,13 @@ export function toCsv(header: readonly string[], lines: readonly (readonly Cell[
   return BYTE_ORDER_MARK + [header, ...lines].map((line) => line.map(quote).join(",") + "\r\n").join("");
 }
 
-/** Names are written by users: a spreadsheet would run what begins like a formula, also after what parts cells there. */
+/** How a formula begins, at the start of a cell or after what a spreadsheet may part cells at. */
+const FORMULA = /(^|;|\t)(?=[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])/g;
+
+/** Names are written by users: a spreadsheet would run one that begins like a formula. */
 function quote(cell: Cell): string {
   const text = String(cell ?? "");
-  const harmless = typeof cell === "string" ? text.replace(/(^|;|\t)(?=[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])/g, "$1'") : text;
+  const harmless = typeof cell === "string" ? text.replace(FORMULA, "$1'") : text;
   return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
 }
 
